@@ -1,0 +1,60 @@
+# Needs make and Python 3.11 or newer; everything else goes into .venv. `make help` lists the commands.
+
+PYTHON ?= python3
+PORT ?= 8000
+
+# Progress bars draw nothing in a log, and two threads per process on few cores are slower than one.
+export TQDM_DISABLE = 1
+export OMP_NUM_THREADS ?= 1
+# An environment that happens to be active, or a PYTHONPATH, must not stand in for .venv.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+VENV_PYTHON = .venv/bin/python
+JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book
+BUILD_FLAGS ?=
+
+.DEFAULT_GOAL = help
+.PHONY: help environment book pages test serve bench notebooks clean
+
+help:
+	@echo "make book        build the book: _build/html/index.html"
+	@echo "make test        run every check: style, types, the package's tests, every cell of every chapter"
+	@echo "make serve       build the book and serve it at http://127.0.0.1:$(PORT)/ (PORT=8000)"
+	@echo "make bench       measure the package's speed"
+	@echo "make notebooks   run the chapters and store their checked outputs again"
+	@echo "make clean       remove everything that the commands above made, .venv included"
+	@echo
+	@echo "Each sets up .venv first, with $(PYTHON); choose another Python with PYTHON=python3.12"
+
+environment:
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no '$(PYTHON)' here: install Python 3.11 or newer, or name it, for example: make book PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" scripts/prepare_environment.py
+
+book: environment
+	@echo "Building the book; running its chapters takes some minutes the first time and after a change of the package ..."
+	@$(MAKE) --no-print-directory pages
+	@echo "The book is ready: $(CURDIR)/_build/html/index.html"
+
+# The build alone, in whatever .venv holds: `make pages BUILD_FLAGS="-W --keep-going --all"` turns warnings into errors.
+pages:
+	@$(JUPYTER_BOOK) build -q $(BUILD_FLAGS) .
+
+test: environment
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m pytest -n 2 --dist loadscope
+
+serve: book
+	@echo "Serving the book at http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"
+	@$(VENV_PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+bench: environment
+	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
+
+notebooks: environment
+	$(VENV_PYTHON) scripts/normalise_notebooks.py
+
+clean:
+	rm -rf .venv _build build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

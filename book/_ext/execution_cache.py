@@ -1,0 +1,69 @@
+"""Keep the outputs of executed chapters for as long as what they came from stays the same.
+
+The cache of executed notebooks knows a chapter by the code in its cells alone; it would serve old outputs
+after a change of the package. So its folder is named after a digest of everything else that an output depends
+on: the package with its data, the pinned environment, and Python itself. A change of any of them makes every
+chapter run again, and the folders of earlier digests are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from myst_nb.sphinx_ import NbMetadataCollector, SphinxEnvType
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+
+def digest(root: Path) -> str:
+    """Return a hexadecimal digest of what the chapters' outputs depend on beside their own cells.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The repository's root folder.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    files = [
+        path for path in (root / "orthobook").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    result = hashlib.sha256(sys.version.encode())
+    for path in [root / "requirements.txt", *sorted(files)]:
+        content = path.read_bytes()
+        result.update(f"\0{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
+    return result.hexdigest()[:16]
+
+
+def choose_folder(app: Sphinx, config: Config) -> None:
+    """Point the cache at the folder of the present digest, and remove the others.
+
+    Sphinx itself reads every page again when this setting differs from that of the last build.
+    """
+    caches = Path(app.outdir).parent / "execution"
+    present = caches / digest(Path(app.srcdir))
+    present.mkdir(parents=True, exist_ok=True)
+    for folder in caches.iterdir():
+        if folder != present:
+            shutil.rmtree(folder)
+    config.nb_execution_cache_path = str(present)
+
+
+def failed_chapters(app: Sphinx, env: SphinxEnvType, *changes: set[str]) -> list[str]:
+    """Return the chapters whose last execution failed, so that an unchanged rebuild reports them again."""
+    chapters = NbMetadataCollector.get_doc_data(env)
+    records = {chapter: NbMetadataCollector.get_exec_data(env, chapter) for chapter in chapters}
+    return [chapter for chapter, record in records.items() if record and not record["succeeded"]]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("config-inited", choose_folder)
+    app.connect("env-get-outdated", failed_chapters)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
