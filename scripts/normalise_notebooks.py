@@ -11,6 +11,7 @@ a checked cell with no stored output, which nbval passes without comparing anyth
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -53,10 +54,11 @@ examples:
 
 def read(path: Path) -> NotebookNode:
     """Read a notebook as it is, without nbformat's silent repairs; ValueError for another format than 4."""
-    notebook = nbformat.v4.reads(path.read_text(encoding="utf-8"))
-    if notebook.get("nbformat") != 4:
-        raise ValueError(f"{path} has notebook format {notebook.get('nbformat')}; 4 is needed")
-    return notebook
+    text = path.read_text(encoding="utf-8")
+    version = json.loads(text).get("nbformat")
+    if version != 4:
+        raise ValueError(f"notebook format {version}; 4 is needed")
+    return nbformat.v4.reads(text)
 
 
 def written(notebook: NotebookNode) -> str:
@@ -141,7 +143,7 @@ def run(notebook: NotebookNode) -> None:
 def output_problem(cell: NotebookNode) -> str:
     """Say what is wrong with a checked cell's stored output; nothing when it is in order."""
     if not cell.outputs or cell.execution_count is None:
-        return "has no stored output, so that nbval would compare nothing; run this script without --check"
+        return "has no stored output or no count, and nbval would compare nothing; run this without --check"
     for output in cell.outputs:
         if output.output_type == "error":
             return "has a stored error"
@@ -175,7 +177,7 @@ def problems(notebook: NotebookNode, text: str) -> list[str]:
     elif COLAB_TAG not in first.metadata.get("tags", []):
         found.append(f"cell {code[0][0]} ({first.get('id')}) lacks the tag {COLAB_TAG!r}")
     if text != written(normalised(notebook)):
-        found.append("not in normal form; run this script without --check")
+        found.append("not in normal form; run this without --check")
     return found
 
 
