@@ -126,9 +126,7 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
             new.execution_count = 1 if new.outputs else None
         cells.append(new)
     own = {"mystnb": notebook.metadata["mystnb"]} if notebook.metadata.get("mystnb") else {}
-    return nbformat.from_dict(
-        {"cells": cells, "metadata": NOTEBOOK_METADATA | own, "nbformat": 4, "nbformat_minor": 5}
-    )
+    return nbformat.from_dict({"cells": cells, "metadata": NOTEBOOK_METADATA | own, "nbformat": 4, "nbformat_minor": 5})
 
 
 def run(notebook: NotebookNode) -> None:
@@ -202,9 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="run and write nothing, only report")
-    parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="notebooks (default: all in book/)"
-    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="notebooks (default: all in book/)")
     options = parser.parse_args(arguments)
     files = options.files or sorted(BOOK.glob("*.ipynb"))
     if not files:

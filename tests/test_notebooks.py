@@ -138,9 +138,7 @@ def test_a_checked_output_must_be_text(store, capsys, output, complaint):
 
 
 def test_a_checked_cell_without_output_is_found(store, capsys):
-    assert "cell 2 (check) has no stored output" in complaints(
-        store(checked_cell("print(1)", text="")), capsys
-    )
+    assert "cell 2 (check) has no stored output" in complaints(store(checked_cell("print(1)", text="")), capsys)
 
 
 def test_a_checked_cell_without_count_is_found(store, capsys):
@@ -164,9 +162,7 @@ def test_instructions_to_nbval_by_tag_are_found(store, capsys):
 def test_long_cells_are_found(store, capsys):
     lines = ["# a comment", "", *["x = 1"] * notebooks.LONGEST_CELL]
     assert complaints(store(new_code_cell("\n".join(lines))), capsys) == ""
-    assert "19 lines of code; at most 18" in complaints(
-        store(new_code_cell("\n".join([*lines, "x"]))), capsys
-    )
+    assert "19 lines of code; at most 18" in complaints(store(new_code_cell("\n".join([*lines, "x"]))), capsys)
 
 
 @pytest.mark.parametrize("first", [None, "import sys", notebooks.COLAB_CELL.replace("orthobook/", "other/")])

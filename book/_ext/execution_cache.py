@@ -31,9 +31,7 @@ def digest(root: Path) -> str:
     str
         16 hexadecimal digits.
     """
-    files = [
-        path for path in (root / "orthobook").rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ]
+    files = [path for path in (root / "orthobook").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     result = hashlib.sha256(sys.version.encode())
     for path in [root / "requirements.txt", *sorted(files)]:
         content = path.read_bytes()

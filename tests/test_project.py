@@ -1,0 +1,167 @@
+"""What must agree between files: addresses, versions, the table of contents, and what a wheel contains."""
+
+import ast
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import normalise_notebooks as notebooks
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import orthobook
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+REPOSITORY = PROJECT["project"]["urls"]["Repository"]
+ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?github\.com/[\w.-]+/orthobook[\w-]*", re.IGNORECASE)
+CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+
+
+def pins():
+    """Return the pinned version of each package in requirements.txt."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    names = [canonicalize_name(pin.name) for pin in found]
+    assert len(names) == len(set(names)), "a package is pinned twice"
+    return dict(zip(names, found, strict=True))
+
+
+def project_files():
+    """Return the files of the project as git knows them, or all outside ignored folders where there is no git."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0:
+        return [ROOT / name for name in listed.stdout.split("\0") if name]
+    ignored = {".git", ".venv", "_build", "build", "dist", "__pycache__"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and not ignored & set(path.parts)]
+
+
+def misplaced(text):
+    """Return the addresses in a text that name another repository of ours than the one in pyproject.toml."""
+    return [address for address in ADDRESS.findall(text) if address != REPOSITORY]
+
+
+def entries(node):
+    """Return the names of all pages in a part of the table of contents, in order."""
+    if isinstance(node, list):
+        return [name for item in node for name in entries(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node[key] for key in ("root", "file") if key in node]
+    return own + [name for key in ("parts", "chapters", "sections") for name in entries(node.get(key))]
+
+
+def page_of(name):
+    """Return the file of a name in the table of contents."""
+    if Path(name).suffix in {".ipynb", ".md"}:
+        return ROOT / name
+    found = [path for suffix in (".ipynb", ".md") if (path := ROOT / f"{name}{suffix}").exists()]
+    assert len(found) == 1, f"{name} in _toc.yml stands for {len(found)} files"
+    return found[0]
+
+
+def test_every_mention_of_the_repository_is_its_address():
+    texts = {path: path.read_bytes().decode("utf-8", errors="replace") for path in project_files() if path.exists()}
+    wrong = {str(path.relative_to(ROOT)): misplaced(text) for path, text in texts.items() if misplaced(text)}
+    wrong.pop("tests/test_project.py", None)
+    assert wrong == {}
+    assert any(REPOSITORY in text for text in texts.values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://github.com/orthobook/orthobook", "github.com/someone/orthobook", "https://github.com/a/orthobook-book"],
+)
+def test_another_address_would_be_found(text):
+    assert misplaced(f"see {text}.") == [text]
+    assert misplaced(f"see {REPOSITORY}/blob/main/LICENSE, {REPOSITORY}.git@main") == []
+
+
+def test_the_book_names_the_repository():
+    configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert configuration["repository"]["url"] == REPOSITORY
+    branch = configuration["repository"]["branch"]
+    assert f'"orthobook @ git+{REPOSITORY}@{branch}"' in notebooks.COLAB_CELL
+
+
+def test_the_table_of_contents_lists_every_page_once():
+    listed = [page_of(name) for name in entries(CONTENTS)]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {*(ROOT / "book").glob("*.ipynb"), *(ROOT / "book").glob("*.md")}
+
+
+def test_pins_satisfy_the_package_s_ranges():
+    pinned = pins()
+    needed = PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]
+    assert len(needed) == 9
+    for requirement in map(Requirement, needed):
+        (exact,) = pinned[canonicalize_name(requirement.name)].specifier
+        assert exact.operator == "=="
+        assert requirement.specifier.contains(exact.version), f"{requirement} excludes the pinned {exact.version}"
+
+
+def test_the_package_s_ranges_leave_an_installed_torch_in_place():
+    for requirement in map(Requirement, PROJECT["project"]["dependencies"]):
+        assert {bound.operator for bound in requirement.specifier} == {">="}, f"{requirement} is not a lower bound"
+
+
+def imported_modules(source):
+    """Return the top-level modules that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_package_s_imports_are_its_dependencies():
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "orthobook").rglob("*.py")]
+    imported = set().union(*map(imported_modules, sources)) - {*sys.stdlib_module_names, "orthobook"}
+    assert "torch" in imported
+    assert imported <= {Requirement(line).name for line in PROJECT["project"]["dependencies"]}
+
+
+def test_everything_is_pinned_exactly_and_nothing_unpinned_is_needed():
+    pinned = pins()
+    for name, pin in pinned.items():
+        assert [bound.operator for bound in pin.specifier] == ["=="], f"{pin} is not exact"
+        for line in importlib.metadata.distribution(name).requires or []:
+            requirement = Requirement(line)
+            # Torch's libraries for accelerators go with the machine, so they are not pinned.
+            is_accelerator = re.match("nvidia|cuda|triton", requirement.name)
+            if is_accelerator or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+                continue
+            assert canonicalize_name(requirement.name) in pinned, f"{name} needs {requirement}, which is not pinned"
+
+
+def test_this_environment_has_the_pinned_versions():
+    for name, pin in pins().items():
+        installed = importlib.metadata.version(name)
+        assert pin.specifier.contains(installed), f"{name} {installed} is installed, {pin} is pinned"
+
+
+def test_versions_agree():
+    assert orthobook.__version__ == PROJECT["project"]["version"]
+    assert importlib.metadata.version("orthobook") == orthobook.__version__
+
+
+def test_a_wheel_contains_the_whole_package(tmp_path):
+    # From a copy, as setuptools leaves its traces in the folder it builds from.
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "orthobook", source / "orthobook", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--wheel-dir", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("orthobook-*.whl")
+    expected = {path.relative_to(source).as_posix() for path in (source / "orthobook").rglob("*") if path.is_file()}
+    contained = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in contained if name.startswith("orthobook/")} == expected
+    assert any(name.startswith("orthobook/_data/") for name in contained)
+    assert any(name.endswith("/licenses/LICENSE") for name in contained)
