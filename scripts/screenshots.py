@@ -35,9 +35,7 @@ def photograph(browser: Browser, site: Path, folder: Path, look: str, only: str)
     """Write one picture of every page whose path contains ``only``; return how many."""
     width, mode = LOOKS[look]
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode)
-    context.add_init_script(
-        f"localStorage.setItem('mode', '{mode}'); localStorage.setItem('theme', '{mode}');"
-    )
+    context.add_init_script(f"localStorage.setItem('mode', '{mode}'); localStorage.setItem('theme', '{mode}');")
     tab = context.new_page()
     chosen = [page for page in pages(site) if only in page.relative_to(site).as_posix()]
     for page in chosen:
@@ -53,15 +51,9 @@ def photograph(browser: Browser, site: Path, folder: Path, look: str, only: str)
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--site", type=Path, default=Path("_build/html"), help="the built book (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--to", type=Path, default=Path("_build/screenshots"), help="folder (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--look", choices=LOOKS, action="append", help="one look only; may be repeated (default: all)"
-    )
+    parser.add_argument("--site", type=Path, default=Path("_build/html"), help="the built book (default: %(default)s)")
+    parser.add_argument("--to", type=Path, default=Path("_build/screenshots"), help="folder (default: %(default)s)")
+    parser.add_argument("--look", choices=LOOKS, action="append", help="one look only; may be repeated (default: all)")
     parser.add_argument("--only", default="", help="only pages whose path contains this")
     arguments = parser.parse_args()
     if not pages(arguments.site):

@@ -7,6 +7,7 @@ no page, served over HTTP or opened from the file system, asks any other host fo
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -46,6 +47,8 @@ The files here are an unchanged subset of the distribution.
 # From the file system a script may not fetch another page, so the search shows its results without extracts.
 SEARCH_FROM_FILES = 'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
 
+FONT_PRELOAD = re.compile(r'<link rel="preload" as="font"[^>]*>\n?')
+
 
 def mathjax_source() -> Path:
     """Return the folder of MathJax in the installed wheel.
@@ -80,7 +83,7 @@ def apache_licence() -> str:
 
 
 def use_local_scripts(app: Sphinx, config: Config) -> None:
-    """Point MathJax at the copy beside the pages, and load no widget scripts: the book shows still pictures of them."""
+    """Point MathJax at the copy beside the pages; load no widget scripts, as pages show stills of widgets."""
     mathjax_source()  # a missing wheel should stop the build before an hour of notebooks, not after
     config.mathjax_path = f"{IN_BOOK}/tex-chtml.js"
     config.nb_ipywidgets_js = {}
@@ -89,10 +92,15 @@ def use_local_scripts(app: Sphinx, config: Config) -> None:
 def drop_outside_files(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Drop Thebe's scripts (a live kernel over the network) and, with a warning, any other file from outside."""
+    """Drop Thebe's scripts (live kernels over a network) and, with a warning, any other file from outside."""
+    if page == "search":
+        app.builder.add_js_file("", body=SEARCH_FROM_FILES)
     kept = []
     for script in context.get("script_files", []):
-        name, body = str(getattr(script, "filename", script) or ""), getattr(script, "attributes", {}).get("body")
+        name, body = (
+            str(getattr(script, "filename", script) or ""),
+            getattr(script, "attributes", {}).get("body"),
+        )
         if name.endswith("sphinx-thebe.js") or "THEBE_JS_URL" in (body or ""):
             continue
         if is_outside(name):
@@ -106,9 +114,6 @@ def drop_outside_files(
         if is_outside(str(getattr(style, "filename", style))):
             logger.warning("dropped the style sheet %s, which is not part of the book", style, location=page)
     context["css_files"] = [style for style in styles if not is_outside(str(getattr(style, "filename", style)))]
-
-    if page == "search":
-        app.add_js_file(None, body=SEARCH_FROM_FILES)
 
 
 def is_outside(address: str) -> bool:
@@ -131,9 +136,24 @@ def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
     (target / "LICENSE").write_text(apache_licence(), encoding="utf-8")
 
 
+def drop_font_preloads(app: Sphinx, failure: Exception | None) -> None:
+    """Take the theme's font preloads out of the pages: from the file system a browser refuses them, with errors.
+
+    The style sheet loads the same fonts, from wherever the book is opened.
+    """
+    if failure is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        kept = FONT_PRELOAD.sub("", text)
+        if kept != text:
+            page.write_text(kept, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     app.connect("config-inited", use_local_scripts)
     app.connect("html-page-context", drop_outside_files, priority=900)  # after all that add files to a page
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", drop_font_preloads)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

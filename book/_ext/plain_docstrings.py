@@ -1,7 +1,7 @@
-"""Show docstrings as they are written: plain text with formulas in Unicode, which reStructuredText would misread.
+"""Show docstrings as written: plain text with formulas in Unicode, which reStructuredText would misread.
 
-    |t + τ| − τ        would be a substitution named "t + τ"
-    an indented block  would be a quotation, its alignment lost
+|t + τ| − τ        would be a substitution named "t + τ"
+an indented block  would be a quotation, its alignment lost
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def display_indented(lines: list[str]) -> list[str]:
 
 def process(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines: list[str]) -> None:
     """Adapt a docstring in place, before napoleon reads its sections."""
-    # Only a module's docstring has displayed formulas; elsewhere an indented block belongs to a section's entry.
+    # Only modules display formulas; elsewhere an indented block belongs to the entry of a section.
     lines[:] = display_indented(lines) if what == "module" else [escape_bars(line) for line in lines]
 
 

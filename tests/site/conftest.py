@@ -1,0 +1,72 @@
+"""Fixtures: the built book, a local server that serves it, and a headless Chromium that visits it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import tomllib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import sync_playwright
+
+sys.path.append(str(Path(__file__).parent))  # for site_checks, which is no part of the package
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The built book's folder: ORTHOBOOK_SITE, or _build/html."""
+    folder = Path(os.environ.get("ORTHOBOOK_SITE", ROOT / "_build" / "html"))
+    if not (folder / "index.html").exists():
+        pytest.fail(f"there is no built book at {folder}: run `make book`, or set ORTHOBOOK_SITE to its folder")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def chapters() -> list[str]:
+    """The chapters that are notebooks, as paths without suffix, in the order of the table of contents."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    names = [contents["root"]]
+    names += [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    return [name for name in names if (ROOT / f"{name}.ipynb").exists()]
+
+
+@pytest.fixture(scope="session")
+def repository() -> str:
+    """The repository's address, from the one place that defines it."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def server(site: Path):
+    """The address of a local server that serves the built book."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=site)) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the system's where there is one, else Playwright's own."""
+    quiet = ["background-networking", "component-update", "sync"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+            + [f"--disable-{service}" for service in quiet],
+        )
+        yield chromium
+        chromium.close()

@@ -1,0 +1,227 @@
+"""What may be wrong with a built page. Each check returns the problems it finds, in words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup, Tag
+from playwright.sync_api import Browser, Page
+
+OUTSIDE = re.compile(r"(https?:)?//", re.IGNORECASE)
+STYLE_ADDRESS = re.compile(r"""(?:url\(|@import)\s*["']?([^"')\s]+)""", re.IGNORECASE)
+
+# What a browser fetches by itself. A plain link, or one with rel="license", is fetched only when followed.
+FETCHED = {
+    "audio": "src",
+    "embed": "src",
+    "iframe": "src",
+    "img": "src",
+    "input": "src",
+    "object": "data",
+    "script": "src",
+    "source": "src",
+    "track": "src",
+    "video": "src",
+}
+FETCHED_RELATIONS = {
+    "stylesheet",
+    "icon",
+    "apple-touch-icon",
+    "preload",
+    "prefetch",
+    "modulepreload",
+    "preconnect",
+    "manifest",
+}
+
+# A chart draws itself into its own element; a still figure is an image.
+FIGURES = "img, .ob-chart"
+
+
+def parse(html: str) -> BeautifulSoup:
+    """Parse a page."""
+    return BeautifulSoup(html, "html.parser")
+
+
+def pages(site: Path) -> list[Path]:
+    """Return every page of a built book."""
+    return sorted(page for page in site.rglob("*.html") if "_static" not in page.relative_to(site).parts)
+
+
+def article(soup: BeautifulSoup) -> Tag:
+    """Return a page's own content, without navigation."""
+    return soup.select_one("article.bd-article") or soup.select_one("main") or soup
+
+
+# --- of the page's source --------------------------------------------------------------------------------
+
+
+def external_in_style(css: str) -> list[str]:
+    """Find addresses of other hosts that a style sheet fetches."""
+    return [f"the style fetches {url}" for url in STYLE_ADDRESS.findall(css) if OUTSIDE.match(url)]
+
+
+def external_in_page(html: str) -> list[str]:
+    """Find addresses of other hosts that a page fetches."""
+    soup = parse(html)
+    problems = []
+    for name, attribute in FETCHED.items():
+        for tag in soup.find_all(name):
+            for url in (tag.get(attribute, ""), *tag.get("srcset", "").split(",")):
+                if OUTSIDE.match(url.strip()):
+                    problems.append(f"<{name}> fetches {url.strip()}")
+    for link in soup.find_all("link"):
+        if FETCHED_RELATIONS & set(link.get("rel", [])) and OUTSIDE.match(link.get("href", "")):
+            problems.append(f"<link rel={' '.join(link['rel'])}> fetches {link['href']}")
+    styles = [tag.get_text() for tag in soup.find_all("style")] + [tag["style"] for tag in soup.select("[style]")]
+    return problems + [problem for style in styles for problem in external_in_style(style)]
+
+
+def broken_links(site: Path) -> list[str]:
+    """Find links, images, scripts and styles inside a built book that lead nowhere."""
+    soups = {page: parse(page.read_text(encoding="utf-8")) for page in pages(site)}
+    anchors = {
+        page: {tag.get("id") or tag.get("name") for tag in soup.select("[id], a[name]")} for page, soup in soups.items()
+    }
+    problems = []
+    for page, soup in soups.items():
+        for tag in soup.select("[href], [src]"):
+            address = urlsplit(tag.get("href") or tag.get("src") or "")
+            if address.scheme or address.netloc:
+                continue
+            target = (page.parent / unquote(address.path)).resolve() if address.path else page
+            target = target / "index.html" if target.is_dir() else target
+            where = f"{page.relative_to(site)}: {address.geturl()}"
+            if not target.exists():
+                problems.append(f"{where}: no such file")
+            elif address.fragment and target in anchors and unquote(address.fragment) not in anchors[target]:
+                problems.append(f"{where}: no such anchor")
+    return problems
+
+
+def figure_problems(html: str, at_least: int) -> list[str]:
+    """Find too few figures, or figures that say nothing to a reader who cannot see them."""
+    figures = article(parse(html)).select(FIGURES)
+    problems = [] if len(figures) >= at_least else [f"{len(figures)} figures, not the expected {at_least} or more"]
+    for figure in figures:
+        text = (figure.get("alt") or figure.get("aria-label") or "").strip()
+        # myst-nb falls back on the picture's file name
+        if not text or text.endswith((".png", ".svg", ".jpeg")):
+            problems.append(f"no text in place of the figure {figure.get('src') or figure.get('id')}")
+    return problems
+
+
+def content_problems(html: str, at_least: int) -> list[str]:
+    """Find traces of a cell that failed or complained, maths left as text, and a page with hardly a word."""
+    body = article(parse(html))
+    words = len(body.get_text(" ").split())
+    problems = [] if words >= at_least else [f"{words} words, not the expected {at_least} or more"]
+    problems += [
+        f"a cell's error output: {tag.get_text()[:80]!r}" for tag in body.select(".output.traceback, .output.stderr")
+    ]
+    for tag in body.select(".math, pre, code, script, style"):
+        tag.decompose()
+    if "$$" in body.get_text():
+        problems.append("stray $$ in the text")
+    return problems
+
+
+def structure_problems(html: str) -> list[str]:
+    """Find a page without exactly one main landmark, or whose headings do not begin with its one title."""
+    soup = parse(html)
+    for printed in soup.select("#jb-print-docs-body"):  # a second title, shown on paper only
+        printed.decompose()
+    mains = soup.select("main, [role=main]")
+    headings = [tag.name for tag in article(soup).select("h1, h2, h3, h4, h5, h6")]
+    problems = [] if len(mains) == 1 else [f"{len(mains)} main landmarks, not one"]
+    if headings.count("h1") != 1 or headings[0] != "h1":
+        problems.append(f"the headings should begin with the page's one h1: {headings[:5]}")
+    problems += [
+        f"{after} follows {before}" for before, after in pairwise(headings) if int(after[1]) > int(before[1]) + 1
+    ]
+    return problems
+
+
+def colab_problems(html: str, repository: str, chapter: str) -> list[str]:
+    """Find a chapter whose button to Colab is missing or leads to another notebook."""
+    path = urlsplit(repository).path
+    expected = f"https://colab.research.google.com/github{path}/blob/main/{chapter}.ipynb"
+    found = [a["href"] for a in parse(html).select('a[href^="https://colab.research.google.com"]')]
+    return [] if expected in found else [f"no link to {expected}; found {found}"]
+
+
+# --- of the page in a browser ----------------------------------------------------------------------------
+
+
+@dataclass
+class Visit:
+    """What happened while a browser showed a page."""
+
+    outside: list[str] = field(default_factory=list)  # requests to other hosts
+    errors: list[str] = field(default_factory=list)  # of scripts, of the console, of requests
+    typesetting: list[str] = field(default_factory=list)
+    width: int = 0  # the page's full width in CSS pixels
+
+
+# MathJax shows an unknown macro as red text and other errors as merror. Both count, and maths it never reached.
+TYPESETTING = """() => {
+  const text = element => (element.closest('.math') || element).textContent.trim().slice(0, 120);
+  const all = selector => [...document.querySelectorAll(selector)];
+  const wrong = all('mjx-merror, [data-mjx-error], mjx-mtext[style*="color: red"]');
+  const missed = all('.math').filter(math => !math.querySelector('mjx-container'));
+  return [...wrong.map(element => 'TeX error: ' + (element.dataset.mjxError || text(element))),
+          ...missed.map(element => 'not typeset: ' + text(element))];
+}"""
+
+# A script that is still to come, or a page that needs none.
+TYPESET = """() => !document.querySelector('.math') || !document.querySelector('script[src*="mathjax"]')
+  || (window.MathJax && MathJax.startup && MathJax.startup.promise
+      && MathJax.startup.promise.then(() => true))"""
+
+
+def watch(page: Page, visit: Visit, inside: str) -> None:
+    """Note a page's errors, and its requests that do not begin with ``inside``."""
+
+    def request(request) -> None:
+        if not request.url.startswith((inside, "data:", "blob:")):
+            visit.outside.append(request.url)
+
+    page.on("request", request)
+    page.on("requestfailed", lambda request: visit.errors.append(f"failed to load {request.url}"))
+    page.on(
+        "response",
+        lambda response: response.ok or visit.errors.append(f"{response.status} for {response.url}"),
+    )
+    page.on("pageerror", lambda error: visit.errors.append(f"script error: {error}"))
+    page.on("console", lambda line: line.type == "error" and visit.errors.append(f"console: {line.text}"))
+
+
+def visit(browser: Browser, url: str, inside: str, width: int = 1280) -> Visit:
+    """Show a page in a fresh browser profile until it is at rest, and note what happened.
+
+    Parameters
+    ----------
+    browser : Browser
+        A running browser.
+    url : str
+        The page's address.
+    inside : str
+        What the addresses of the book's own files begin with.
+    width : int
+        Width of the window in CSS pixels.
+    """
+    result = Visit()
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    watch(page, result, inside)
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function(TYPESET)
+    result.typesetting = page.evaluate(TYPESETTING)
+    result.width = page.evaluate("document.scrollingElement.scrollWidth")
+    context.close()
+    return result
