@@ -1,0 +1,44 @@
+"""Deep networks whose input–output Jacobian is exactly orthogonal.
+
+>>> import orthobook as ob
+>>> net = ob.build("shifted-fold", depth=200, width=64, inputs=784, classes=10, seed=0)
+
+The book that goes with the package derives the mathematics: https://github.com/orthobook/orthobook
+"""
+
+from orthobook.blocks import Block, architectures, register
+from orthobook.data import Dataset, Split, data_sets, load
+from orthobook.framework import compose
+from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_values
+from orthobook.networks import DeepNetwork, best_device, build
+from orthobook.orthogonal import haar, orthogonality_error, retract
+from orthobook.training import Evaluation, Measurement, TrainingConfig, TrainingDiverged, evaluate, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Block",
+    "Dataset",
+    "DeepNetwork",
+    "Evaluation",
+    "Measurement",
+    "Split",
+    "TrainingConfig",
+    "TrainingDiverged",
+    "architectures",
+    "best_device",
+    "build",
+    "compose",
+    "data_sets",
+    "evaluate",
+    "gradient_norms",
+    "haar",
+    "jacobian",
+    "jacobians",
+    "load",
+    "orthogonality_error",
+    "register",
+    "retract",
+    "singular_values",
+    "train",
+]

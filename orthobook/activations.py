@@ -1,0 +1,109 @@
+"""Activations with their derivatives, and the fold behind every activation of two slopes.
+
+    piecewise affine σ with slopes s₁ ≠ s₂:   c = (s₁ + s₂)/2,   r = (s₁ − s₂)/2
+    its fold                                  φ(t) = (σ(t) − c t)/r,   with slopes ±1
+
+So σ(t) = c t + r φ(t): any activation of two slopes is a fold plus a linear part. A layer can put the linear part into
+one of its matrices, and what is left to understand is the fold.
+
+At a breakpoint every derivative here is the one from the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = [
+    "Activation",
+    "absolute",
+    "fold_of",
+    "identity",
+    "leaky_relu",
+    "relu",
+    "shifted_fold",
+    "tanh",
+    "two_slopes",
+]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An entrywise function together with its derivative.
+
+    Calling it applies the function; ``activation.derivative(z)`` has the shape of ``z``.
+    """
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
+    slopes: tuple[float, ...] | None = None  # the distinct slopes; None if not piecewise affine
+
+    def __call__(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return self.function(z)
+
+
+def _sign(z: Tensor) -> Tensor:
+    """Return ±1, with +1 at 0: the slope of |z| from the right."""
+    return torch.where(z < 0, -1.0, 1.0).to(z.dtype)
+
+
+identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,))
+absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0))
+relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0))
+tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square())
+
+
+def two_slopes(right: float, left: float) -> Activation:
+    """Return σ(t) = right·t for t ≥ 0 and left·t for t < 0; slopes (s₁, s₂) = (right, left).
+
+    ``two_slopes(1, 0)`` is ReLU, ``two_slopes(1, -1)`` the absolute value, ``two_slopes(1, 0.1)`` a leaky ReLU.
+    """
+    return Activation(
+        f"slopes {right:g}, {left:g}",
+        lambda z: torch.where(z < 0, left * z, right * z),
+        lambda z: torch.full_like(z, right).masked_fill_(z < 0, left),  # where() would round the slopes to float32
+        slopes=(right,) if right == left else (right, left),
+    )
+
+
+def leaky_relu(slope: float) -> Activation:
+    """Return the leaky ReLU with the given slope on the negative side."""
+    return two_slopes(1.0, slope)
+
+
+def shifted_fold(threshold: float) -> Activation:
+    """Return φ(t) = |t + τ| − τ: the identity above the threshold −τ, folded back below it."""
+    return Activation(
+        f"shifted fold, τ = {threshold:g}",
+        lambda z: (z + threshold).abs() - threshold,
+        lambda z: _sign(z + threshold),
+        slopes=(1.0, -1.0),
+    )
+
+
+def fold_of(activation: Activation) -> Activation:
+    """Return the fold φ = (σ − c·id)/r of an activation with two slopes; its slopes are ±1.
+
+    Raises
+    ------
+    ValueError
+        If the activation does not have exactly two distinct slopes: one slope leaves nothing to fold, and a unit with
+        three or more cannot contribute to a layer whose Jacobian is orthogonal.
+    """
+    if activation.slopes is None or len(activation.slopes) != 2:
+        raise ValueError(
+            f"a fold needs an activation with exactly two slopes, got {activation.name} with slopes {activation.slopes}"
+        )
+    first, second = activation.slopes
+    centre, radius = (first + second) / 2, (first - second) / 2
+    return Activation(
+        f"fold of {activation.name}",
+        lambda z: (activation(z) - centre * z) / radius,
+        lambda z: (activation.derivative(z) - centre) / radius,
+        slopes=(1.0, -1.0),
+    )

@@ -1,0 +1,206 @@
+"""Deep networks: an embedding, a trunk that is a stack of one kind of layer, a classifier.
+
+    x₀ = E x,    x_l = F_l(x_{l−1}) for l = 1 … L,    logits = K x_L + k
+
+The trunk's parameters are stacked over depth: one tensor (L, n, n) instead of L modules, so that sampling, retraction
+and the optimiser's step each treat all layers in a few operations. Only the trunk is an isometry; the embedding and the
+classifier are plain linear maps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from orthobook.blocks import Block, block
+from orthobook.orthogonal import haar, orthogonality_error, orthogonality_penalty, retract
+
+__all__ = ["DeepNetwork", "best_device", "build"]
+
+
+def best_device(dtype: torch.dtype = torch.float32) -> torch.device:
+    """Return the fastest device at hand for a precision: CUDA, else Apple's MPS (float32 only), else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available() and dtype == torch.float32:
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def build(
+    architecture: str,
+    *,
+    depth: int,
+    width: int,
+    inputs: int,
+    classes: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    **options: float,
+) -> DeepNetwork:
+    """Build a deep network by the name of its architecture.
+
+    Parameters
+    ----------
+    architecture : str
+        One of :func:`orthobook.architectures`.
+    depth, width : int
+        Number of layers L and width n of the trunk, each at least 1.
+    inputs, classes : int
+        Length of an input vector and number of classes, each at least 1.
+    seed : int
+        Fixes every parameter, to the bit, whatever the device.
+    dtype : torch.dtype
+        ``torch.float32`` or ``torch.float64``.
+    device : torch.device or str, optional
+        Where the network lives; by default :func:`best_device`.
+    **options
+        Options of the architecture, such as ``threshold``, ``folds`` or ``branch_scale``.
+
+    Returns
+    -------
+    DeepNetwork
+
+    Raises
+    ------
+    ValueError
+        If the architecture or an option is unknown, or a value is out of range; the message says what is allowed.
+
+    Examples
+    --------
+    >>> net = build("shifted-fold", depth=200, width=64, inputs=784, classes=10, seed=0, threshold=3.0)
+    >>> net(torch.zeros(5, 784, device=net.device)).shape
+    torch.Size([5, 10])
+    """
+    kind = block(architecture, **options)
+    for name, value in (("depth", depth), ("width", width), ("inputs", inputs), ("classes", classes)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+    device = best_device(dtype) if device is None else torch.device(device)
+    generator = torch.Generator().manual_seed(seed)
+    network = DeepNetwork(kind, depth, width, inputs, classes, generator=generator, dtype=dtype)
+    network.architecture = architecture
+    return network.to(device)
+
+
+class DeepNetwork(nn.Module):
+    """A classifier whose trunk is a stack of one kind of layer.
+
+    Parameters
+    ----------
+    block : Block
+        The kind of layer.
+    depth, width, inputs, classes : int
+        As in :func:`build`, which checks them.
+    generator : torch.Generator
+        Source of the initial parameters, on the CPU.
+    dtype : torch.dtype
+        Precision of the parameters.
+
+    Attributes
+    ----------
+    trunk : nn.ParameterDict
+        The parameters of all layers by name, each of shape (depth, ...).
+    embedding, classifier : nn.Linear
+        The plain linear maps before and after the trunk.
+    """
+
+    def __init__(
+        self,
+        block: Block,
+        depth: int,
+        width: int,
+        inputs: int,
+        classes: int,
+        *,
+        generator: torch.Generator,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.architecture = type(block).__name__
+        self.block = block.resolve(depth, width)
+        self.depth, self.width, self.inputs, self.classes = depth, width, inputs, classes
+        self.embedding = nn.Linear(inputs, width, dtype=dtype)
+        self.trunk = nn.ParameterDict(self.block.init(depth, width, generator, dtype))
+        self.classifier = nn.Linear(width, classes, dtype=dtype)
+        with torch.no_grad():
+            # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
+            rectangle = haar(max(width, inputs), min(width, inputs), generator=generator, dtype=dtype)
+            gain = max(1.0, math.sqrt(width / inputs))
+            self.embedding.weight.copy_(gain * (rectangle.mT if width < inputs else rectangle))
+            self.embedding.bias.zero_()
+            weight = torch.randn(classes, width, generator=generator, dtype=torch.float64) / math.sqrt(width)
+            self.classifier.weight.copy_(weight)
+            self.classifier.bias.zero_()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the parameters."""
+        return self.embedding.weight.dtype
+
+    def layers(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the parameters of each layer, first to last."""
+        # unbind, not indexing: its backward stacks the gradients once instead of once for each layer
+        stacks = {name: stack.unbind() for name, stack in self.trunk.items()}
+        for layer in zip(*stacks.values(), strict=True):
+            yield dict(zip(stacks, layer, strict=True))
+
+    def embed(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch n"]:
+        """Map inputs to the trunk's first state x₀; inputs on another device are brought over.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not (batch, inputs) or the precision is not the network's.
+        """
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ValueError(f"inputs must have the shape (batch, {self.inputs}), got {tuple(x.shape)}")
+        if x.dtype != self.dtype:
+            raise ValueError(f"inputs must have the network's dtype {self.dtype}, got {x.dtype}")
+        return self.embedding(x.to(self.device))
+
+    def states(self, x: Float[Tensor, "batch inputs"]) -> list[Float[Tensor, "batch n"]]:
+        """Return the trunk's states x₀, x₁, …, x_L."""
+        states = [self.embed(x)]
+        for layer in self.layers():
+            states.append(self.block.forward(states[-1], **layer))
+        return states
+
+    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of every class."""
+        x = self.embed(x)
+        for layer in self.layers():
+            x = self.block.forward(x, **layer)
+        return self.classifier(x)
+
+    def orthogonality_error(self) -> float:
+        """Return the largest ‖VᵀV − I‖_F over all layers; 0 for an architecture without orthogonal parameters."""
+        errors = [orthogonality_error(self.trunk[name]).max().item() for name in self.block.orthogonal]
+        return max(errors, default=0.0)
+
+    def orthogonality_penalty(self) -> Float[Tensor, ""]:
+        """Return the differentiable Σ ‖VᵀV − I‖_F² over all layers."""
+        penalties = [orthogonality_penalty(self.trunk[name]) for name in self.block.orthogonal]
+        return sum(penalties, start=torch.zeros((), dtype=self.dtype, device=self.device))
+
+    @torch.no_grad()
+    def retract_(self) -> None:
+        """Move the orthogonal parameters of all layers, in place, to the nearest orthogonal ones."""
+        for name in self.block.orthogonal:
+            self.trunk[name].copy_(retract(self.trunk[name]))
+
+    def extra_repr(self) -> str:
+        """Describe the network in the module's printout."""
+        return f"{self.architecture}, depth={self.depth}, width={self.width}, block={self.block}"

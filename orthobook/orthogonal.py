@@ -1,0 +1,168 @@
+"""Orthogonal matrices by the stack: sampling, measuring, repairing.
+
+    Stiefel manifold   St(n, m) = {V ∈ ℝⁿˣᵐ : VᵀV = I},  m ≤ n;  O(n) = St(n, n)
+    Haar measure       V = QR-factor Q of a Gaussian matrix, with the signs of diag R moved into Q
+    error              ‖VᵀV − I‖_F, zero exactly on the manifold
+    polar retraction   M ↦ M (MᵀM)^(−1/2), the nearest point of the manifold
+
+The retraction runs the Newton–Schulz iteration M ← M − ½ M E with E = MᵀM − I. On a singular value 1 + e/2 + O(e²) of
+M, so that e is an eigenvalue of E, one step gives e ↦ −¾e² + ¼e³: the error squares, whatever put it there.
+
+Every function takes a stack ``(..., n, m)`` and treats all its matrices in a few batched operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["full_precision", "haar", "orthogonality_error", "orthogonality_penalty", "polar", "retract"]
+
+# Newton–Schulz converges for singular values in (0, √3), that is for eigenvalues of E in (−1, 2). A matrix with
+# ‖E‖_F beyond this radius may have left that interval and is handed to the exact decomposition.
+NEWTON_SCHULZ_RADIUS = 0.95
+
+
+def haar(
+    *shape: int,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "*stack n m"]:
+    """Draw a stack of independent matrices from the uniform (Haar) measure on a Stiefel manifold.
+
+    Parameters
+    ----------
+    *shape : int
+        Shape of the stack, ``(..., n, m)`` with n ≥ m ≥ 0: ``haar(100, 64, 64)`` draws 100 rotations or reflections.
+    generator : torch.Generator, optional
+        Source of randomness on the CPU, so that a seed means the same matrices on every device.
+    dtype : torch.dtype
+        ``torch.float32`` or ``torch.float64``. The sampling itself runs in float64.
+
+    Returns
+    -------
+    Tensor, shape (..., n, m)
+        Matrices with orthonormal columns, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two sizes are given, one is negative, or n < m.
+
+    Notes
+    -----
+    A Gaussian matrix G and OG have one law for every rotation O, so the Q of its QR factorisation is Haar distributed,
+    provided that Q is unique: hence the sign convention diag R > 0. ``torch.nn.init.orthogonal_`` flattens a stack into
+    one matrix, so the slices it fills are not orthogonal.
+    """
+    if len(shape) < 2 or min(shape) < 0 or shape[-2] < shape[-1]:
+        raise ValueError(f"haar needs a shape (..., n, m) with n ≥ m ≥ 0, got {shape}")
+    q, r = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64))
+    signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
+    return (q * signs.unsqueeze(-2)).to(dtype)
+
+
+def gram_defect(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack m m"]:
+    """Return E = VᵀV − I of every matrix in the stack."""
+    defect = stack.mT @ stack
+    defect.diagonal(dim1=-2, dim2=-1).sub_(1)
+    return defect
+
+
+def orthogonality_error(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack"]:
+    """Return ‖VᵀV − I‖_F of every matrix, without tracking gradients.
+
+    Every singular value of V then lies within that distance of 1, since |σ² − 1| ≥ |σ − 1|.
+    """
+    with torch.no_grad(), full_precision(stack.device):
+        return torch.linalg.matrix_norm(gram_defect(stack))
+
+
+def orthogonality_penalty(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, ""]:
+    """Return the differentiable penalty Σ ‖VᵀV − I‖_F² over the stack (Bansal et al. 2018)."""
+    return gram_defect(stack).square().sum()
+
+
+def polar(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack n m"]:
+    """Return the orthogonal polar factor of every matrix by a singular value decomposition.
+
+    Exact and slow: the reference for :func:`retract`, and its answer to steps that are too long. Where a matrix has
+    lost rank, the nearest matrix with orthonormal columns is not unique and the decomposition picks one.
+    """
+    left, _, right = torch.linalg.svd(stack, full_matrices=False)
+    return left @ right
+
+
+@torch.no_grad()
+def retract(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack n m"]:
+    """Return the nearest stack with orthonormal columns, to working precision, by Newton–Schulz.
+
+    The step's length is measured, not assumed: iterations go on until the next error, predicted from the measured one,
+    is below rounding. Matrices further away than Newton–Schulz is safe for get an exact polar decomposition first.
+    Autocast and TF32 are switched off inside.
+
+    Parameters
+    ----------
+    stack : Tensor, shape (..., n, m)
+        Matrices near the Stiefel manifold, for example just after an optimiser's step. Not modified.
+
+    Returns
+    -------
+    Tensor, shape (..., n, m)
+        The polar factors M(MᵀM)^(−1/2).
+
+    Raises
+    ------
+    ValueError
+        If the stack holds a value that is not finite, as nothing is nearest to that.
+    """
+    if stack.numel() == 0:
+        return stack.clone()
+    with full_precision(stack.device):
+        tolerance = torch.finfo(stack.dtype).eps * stack.shape[-1] ** 0.5
+        matrices = stack.reshape(-1, *stack.shape[-2:])
+        defect, error = _measure(matrices)
+        if not error <= NEWTON_SCHULZ_RADIUS:  # also true for nan
+            matrices = _pull_close(matrices, defect)
+            defect, error = _measure(matrices)
+        while error > tolerance:
+            matrices = torch.baddbmm(matrices, matrices, defect, alpha=-0.5)
+            # The next error is ‖−¾E² + ¼E³‖_F ≤ ‖E‖_F²: often that alone shows that rounding is reached.
+            if error**2 <= tolerance:
+                break
+            defect, error = _measure(matrices)
+        return matrices.reshape(stack.shape)
+
+
+def _measure(matrices: Float[Tensor, "depth n m"]) -> tuple[Float[Tensor, "depth m m"], float]:
+    """Return E = MᵀM − I of every matrix and the largest ‖E‖_F."""
+    defect = gram_defect(matrices)
+    norms = torch.linalg.vector_norm(defect, dim=(-2, -1))
+    return defect, norms.max().item()
+
+
+def _pull_close(matrices: Float[Tensor, "depth n m"], defect: Float[Tensor, "depth m m"]) -> Float[Tensor, "depth n m"]:
+    """Replace the matrices that are too far for Newton–Schulz by their exact polar factors."""
+    if not matrices.isfinite().all():
+        raise ValueError("cannot retract: the stack holds values that are not finite (nan or inf)")
+    far = torch.linalg.vector_norm(defect, dim=(-2, -1)) > NEWTON_SCHULZ_RADIUS
+    return matrices.index_copy(0, far.nonzero().squeeze(-1), polar(matrices[far]))
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Switch off autocast and reduced-precision matrix products (TF32, bfloat16) inside the block.
+
+    Orthogonality to seven digits cannot survive products that keep three.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,215 @@
+"""Training as a generator of measurements, with orthogonality free, penalised or constrained.
+
+    free           minimise ℓ
+    penalised      minimise ℓ + λ Σ_l ‖V_lᵀV_l − I‖_F²
+    constrained    minimise ℓ; after each of the optimiser's steps, every V_l goes back to the Stiefel manifold
+
+The seed fixes the order of the examples, the network's own seed its parameters; on the CPU a run repeats to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+from tqdm.auto import tqdm
+
+from orthobook.data import Dataset, Split
+from orthobook.networks import DeepNetwork
+
+__all__ = ["Evaluation", "Measurement", "Mode", "TrainingConfig", "TrainingDiverged", "evaluate", "train"]
+
+Mode = Literal["free", "penalised", "constrained"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How to train: Adam for a fixed number of steps, its learning rate falling linearly to 0.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range; the message names it and says what is allowed.
+    """
+
+    mode: Mode = "constrained"
+    steps: int = 300
+    batch_size: int = 128
+    learning_rate: float = 1e-3  # of the first step
+    penalty: float = 1.0  # λ of the penalised mode; the other modes do not use it
+    seed: int = 0  # order of the examples
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
+        for name in ("steps", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("learning_rate", "penalty"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one training step shows, measured on its batch before the step is taken."""
+
+    step: int  # 1 … steps
+    loss: float  # mean cross-entropy of the batch, without the penalty
+    accuracy: float  # fraction of the batch classified correctly
+    gradient_norm: float  # Euclidean norm of the gradient over all parameters
+    seconds: float  # since the first step began, without the time the consumer took
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A network's performance on a set of examples."""
+
+    accuracy: float  # fraction classified correctly
+    loss: float  # mean cross-entropy
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient stopped being finite; ``history`` holds the measurements of the steps before."""
+
+    def __init__(self, message: str, history: list[Measurement]) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+def evaluate(net: DeepNetwork, split: Split, *, batch_size: int = 2048) -> Evaluation:
+    """Return accuracy and mean loss on a split of a data set.
+
+    Raises
+    ------
+    ValueError
+        If the split's images do not fit the network, or a label is not one of its classes.
+    """
+    _check_fits(net, split)
+    correct, loss = 0, 0.0
+    with torch.inference_mode():
+        for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+            labels = labels.to(net.device)
+            logits = net(images)
+            correct += int((logits.argmax(-1) == labels).sum())
+            loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+    return Evaluation(accuracy=correct / len(split), loss=loss / len(split))
+
+
+def train(net: DeepNetwork, data: Dataset, config: TrainingConfig, *, progress: bool = True) -> Iterator[Measurement]:
+    """Train a network in place, yielding a measurement after every step.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network, changed in place. Whenever the loop is left, by ``break``, an error or Ctrl-C, it is usable, and
+        orthogonal if the mode is constrained.
+    data : Dataset
+        Its ``train`` split is used; it is brought to the network's device as a whole.
+    config : TrainingConfig
+        Mode, steps, batch size, learning rate, seed.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Iterator of Measurement
+        One for each step. Nothing runs until the first is asked for, but arguments are checked at once.
+
+    Raises
+    ------
+    ValueError
+        If the data do not fit the network, or the batch is larger than the training set.
+    TrainingDiverged
+        If the loss or the gradient is no longer finite. The parameters are those of the last step taken.
+
+    Examples
+    --------
+    >>> history = list(train(net, data, TrainingConfig(steps=300)))  # doctest: +SKIP
+    """
+    _check_fits(net, data.train)
+    if config.batch_size > len(data.train):
+        raise ValueError(f"batch_size must be at most the {len(data.train)} training examples, got {config.batch_size}")
+    return _steps(net, data.train, config, progress)
+
+
+def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: bool) -> Iterator[Measurement]:
+    images, labels = split.images.to(net.device), split.labels.to(net.device)
+    optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
+    history: list[Measurement] = []
+    seconds = 0.0
+    batches = _batches(len(split), config)
+    bar = tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", disable=not progress, leave=False)
+    with bar:
+        for step in range(1, config.steps + 1):
+            start = time.perf_counter()
+            batch = next(batches).to(net.device)
+            loss, accuracy, gradient_norm = _gradient(net, images[batch], labels[batch], config)
+            if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+                raise TrainingDiverged(
+                    f"training diverged at step {step}: loss {loss}, gradient norm {gradient_norm}. "
+                    f"Try a learning rate below {config.learning_rate:g}.",
+                    history,
+                )
+            optimiser.param_groups[0]["lr"] = config.learning_rate * (1 - (step - 1) / config.steps)
+            try:
+                optimiser.step()
+            finally:  # also on Ctrl-C in the middle of a step
+                if config.mode == "constrained":
+                    net.retract_()
+            seconds += time.perf_counter() - start
+            history.append(Measurement(step, loss, accuracy, gradient_norm, seconds))
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}", refresh=False)
+            yield history[-1]
+
+
+def _gradient(
+    net: DeepNetwork,
+    images: Float[Tensor, "batch inputs"],
+    labels: Int[Tensor, " batch"],
+    config: TrainingConfig,
+) -> tuple[float, float, float]:
+    """Fill the parameters' gradients; return the loss, the accuracy and the gradient's norm."""
+    net.zero_grad(set_to_none=True)
+    logits = net(images)
+    loss = functional.cross_entropy(logits, labels)
+    penalty = config.penalty * net.orthogonality_penalty() if config.mode == "penalised" else 0.0
+    (loss + penalty).backward()
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    accuracy = (logits.detach().argmax(-1) == labels).to(loss.dtype).mean()
+    return tuple(torch.stack((loss.detach(), accuracy, norm)).tolist())  # one transfer from the device
+
+
+def _batches(examples: int, config: TrainingConfig) -> Iterator[Int[Tensor, " batch"]]:
+    """Yield batches of indices for ever: a fresh random order for each pass, its incomplete last batch left out."""
+    generator = torch.Generator().manual_seed(config.seed)
+    while True:
+        order = torch.randperm(examples, generator=generator)
+        yield from order[: examples - examples % config.batch_size].split(config.batch_size)
+
+
+def _check_fits(net: DeepNetwork, split: Split) -> None:
+    if split.images.shape[1:] != (net.inputs,):
+        raise ValueError(
+            f"the network takes inputs of length {net.inputs}, got images of shape {tuple(split.images.shape)}"
+        )
+    if split.images.dtype != net.dtype:
+        raise ValueError(f"images must have the network's dtype {net.dtype}, got {split.images.dtype}")
+    if len(split) == 0:
+        raise ValueError("a split must hold at least one example, got none")
+    smallest, largest = int(split.labels.min()), int(split.labels.max())
+    if smallest < 0 or largest >= net.classes:
+        raise ValueError(
+            f"labels must lie in 0 … {net.classes - 1} for {net.classes} classes, got {smallest} … {largest}"
+        )

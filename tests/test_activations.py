@@ -1,0 +1,57 @@
+"""Activations against autograd and against the closed form of their folds."""
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from orthobook import activations
+from orthobook.activations import fold_of, leaky_relu, shifted_fold, two_slopes
+
+EVERY = [
+    activations.identity,
+    activations.absolute,
+    activations.relu,
+    activations.tanh,
+    leaky_relu(0.1),
+    shifted_fold(1.5),
+    two_slopes(2.0, -0.5),
+    fold_of(leaky_relu(0.3)),
+]
+slope = st.floats(-5, 5).filter(lambda value: abs(value) > 1e-3 or value == 0)
+
+
+@pytest.mark.parametrize("activation", EVERY, ids=lambda activation: activation.name)
+def test_derivative_is_autograds(activation):
+    z = torch.linspace(-3, 3, 1_000, dtype=torch.float64, requires_grad=True)  # misses every breakpoint
+    (expected,) = torch.autograd.grad(activation(z).sum(), z)
+    derivative = activation.derivative(z.detach())
+    assert derivative.shape == z.shape
+    torch.testing.assert_close(derivative, expected)
+    if activation.slopes is not None:
+        assert {round(value, 9) for value in derivative.tolist()} == {round(value, 9) for value in activation.slopes}
+
+
+@given(slope, slope)
+def test_every_two_slope_activation_has_the_absolute_value_as_its_fold(right, left):
+    assume(abs(right - left) > 1e-3)
+    z = torch.linspace(-4, 4, 101, dtype=torch.float64)
+    torch.testing.assert_close(fold_of(two_slopes(right, left))(z), z.abs(), rtol=0, atol=1e-11)
+
+
+def test_fold_of_the_shifted_fold_is_itself():
+    z = torch.linspace(-4, 4, 101, dtype=torch.float64)
+    torch.testing.assert_close(fold_of(shifted_fold(1.0))(z), shifted_fold(1.0)(z))
+
+
+@pytest.mark.parametrize("activation", [activations.identity, activations.tanh, two_slopes(0.5, 0.5)])
+def test_fold_needs_exactly_two_slopes(activation):
+    with pytest.raises(ValueError, match="exactly two slopes, got"):
+        fold_of(activation)
+
+
+def test_slope_at_a_breakpoint_is_the_right_one():
+    zero = torch.zeros(1)
+    assert activations.absolute.derivative(zero).item() == 1
+    assert activations.relu.derivative(zero).item() == 1
+    assert shifted_fold(2.0).derivative(zero - 2).item() == 1

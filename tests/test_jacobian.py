@@ -1,0 +1,130 @@
+"""The Jacobian and the gradients against autograd, and against closed forms where there are any."""
+
+import weakref
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import orthobook as ob
+
+
+def network(architecture, depth=12, width=16, dtype=torch.float64, **options):
+    return ob.build(architecture, depth=depth, width=width, inputs=20, classes=4, dtype=dtype, device="cpu", **options)
+
+
+def points(generator, dtype=torch.float64, number=3):
+    return torch.randn(number, 20, generator=generator, dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_jacobian_is_autograds(architecture, precision, generator):
+    net = network(architecture, dtype=precision.dtype)
+    x = points(generator, precision.dtype)
+
+    def trunk(state):
+        state = state[None]
+        for layer in net.layers():
+            state = net.block.forward(state, **layer)
+        return state[0]
+
+    expected = torch.stack([torch.func.jacrev(trunk)(state) for state in net.embed(x).detach()])
+    J = ob.jacobian(net, x)
+    assert J.shape == (3, 16, 16)
+    assert J.dtype == precision.dtype
+    assert not J.requires_grad
+    assert (J - expected).abs().max() <= 12 * precision.layer
+
+
+def test_jacobian_of_a_linear_network_is_the_product_of_its_weights(generator):
+    net = network("linear", depth=4)
+    product = torch.linalg.multi_dot(list(net.trunk["weight"].detach().flip(0)))
+    torch.testing.assert_close(ob.jacobian(net, points(generator)), product.expand(3, 16, 16))
+
+
+def test_jacobians_grow_layer_by_layer(generator):
+    """The l-th is the Jacobian of the network cut off after l layers."""
+    net, x = network("relu-he", depth=5), points(generator)
+    for depth, J in enumerate(ob.jacobians(net, x), start=1):
+        short = network("relu-he", depth=depth)
+        short.load_state_dict(
+            {name: value[:depth] if name.startswith("trunk") else value for name, value in net.state_dict().items()}
+        )
+        torch.testing.assert_close(J, ob.jacobian(short, x))
+    assert depth == 5
+
+
+def test_singular_values_descend_and_match_the_spectrum(generator):
+    net, x = network("relu-orthogonal"), points(generator)
+    values = ob.singular_values(net, x)
+    assert values.shape == (3, 16)
+    assert (values.diff(dim=-1) <= 0).all()
+    J = ob.jacobian(net, x)
+    torch.testing.assert_close(values.square().sum(-1), J.square().sum((-2, -1)))
+    torch.testing.assert_close(values.prod(-1), torch.linalg.det(J).abs())
+
+
+def test_float64_spectrum_of_a_float32_network(generator):
+    net = network("shifted-fold", depth=100, dtype=torch.float32)
+    x = points(generator, torch.float32)
+    values = ob.singular_values(net, x, dtype=torch.float64)
+    assert values.dtype == torch.float64
+    assert net.dtype == torch.float32
+    torch.testing.assert_close(values.float(), ob.singular_values(net, x), rtol=0, atol=2e-5)
+
+
+class Census(TorchDispatchMode):
+    """Count how many tensors of one shape are alive."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.born = shape, []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.shape == self.shape:
+            self.born.append(weakref.ref(result))
+        return result
+
+    def alive(self):
+        return sum(reference() is not None for reference in self.born)
+
+
+def test_memory_does_not_grow_with_depth(generator):
+    net, x = network("shifted-fold", depth=30), points(generator)
+    with Census(torch.Size((3, 16, 16))) as census:
+        alive = [census.alive() for _ in ob.jacobians(net, x)]
+    assert len(census.born) >= 30
+    assert alive[-1] == alive[2]
+
+
+def test_gradient_norms_are_autograds_one_example_at_a_time(generator):
+    net, x = network("residual", depth=6), points(generator)
+    labels = torch.tensor([0, 3, 1])
+    norms = ob.gradient_norms(net, x, labels)
+    assert norms.shape == (7, 3)
+    for example in range(3):
+        states = net.states(x[example : example + 1])
+        loss = functional.cross_entropy(net.classifier(states[-1]), labels[example : example + 1])
+        expected = torch.stack([gradient.norm() for gradient in torch.autograd.grad(loss, states)])
+        torch.testing.assert_close(norms[:, example], expected)
+
+
+def test_gradients_keep_their_size_in_exact_networks_and_not_in_relu_networks(generator):
+    x, labels = points(generator, number=8), torch.arange(8) % 4
+    for architecture in ("linear", "absolute", "shifted-fold", "partial-fold", "modified-residual"):
+        norms = ob.gradient_norms(network(architecture, depth=200), x, labels)
+        torch.testing.assert_close(norms, norms[-1].expand_as(norms))
+    norms = ob.gradient_norms(network("relu-he", depth=200), x, labels)
+    assert (norms[0] < 1e-2 * norms[-1]).all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_bad_inputs_are_named(value, generator):
+    net, x = network("linear"), points(generator)
+    x[1, 2] = value
+    with pytest.raises(ValueError, match="inputs must be finite"):
+        ob.jacobian(net, x)
+    with pytest.raises(ValueError, match=r"shape \(batch, 20\), got \(2, 3\)"):
+        ob.singular_values(net, torch.zeros(2, 3, dtype=torch.float64))

@@ -1,0 +1,138 @@
+"""Whole networks: the isometry that everything stands on, and the controls that must fail it."""
+
+import copy
+
+import pytest
+import torch
+
+import orthobook as ob
+from orthobook.blocks import block
+
+EXACT = [name for name in ob.architectures() if block(name).isometric]
+BASELINES = [name for name in ob.architectures() if not block(name).isometric]
+OPTIONS = {"partial-fold": {"folds": 3, "threshold": 0.0}, "modified-residual": {"folds": 3, "threshold": 0.0}}
+
+
+def network(architecture, depth=3, width=8, dtype=torch.float64, **options):
+    return ob.build(architecture, depth=depth, width=width, inputs=20, classes=4, dtype=dtype, device="cpu", **options)
+
+
+def deviation(net, generator):
+    """Return max |σ − 1| with random biases, so that every layer folds some coordinates and not others."""
+    with torch.no_grad():
+        for name, stack in net.trunk.items():
+            if name.endswith("bias"):
+                stack += 2 * torch.randn(stack.shape, generator=generator, dtype=torch.float64)
+    x = torch.randn(2, 20, generator=generator, dtype=torch.float64).to(net.dtype)
+    return (ob.singular_values(net, x) - 1).abs().max().item()
+
+
+def test_the_class_has_its_members_and_its_baselines():
+    assert {"linear", "absolute", "shifted-fold", "partial-fold", "modified-residual"} <= set(EXACT)
+    assert {"relu-he", "relu-orthogonal", "tanh-orthogonal", "residual"} <= set(BASELINES)
+
+
+@pytest.mark.parametrize("width", [8, 33, 128])
+@pytest.mark.parametrize("depth", [1, 10, 100, 1000])
+@pytest.mark.parametrize("architecture", EXACT)
+def test_exact_at_any_depth_and_width(architecture, depth, width, precision, generator):
+    net = network(architecture, depth, width, precision.dtype)
+    assert deviation(net, generator) <= precision.trunk
+    if architecture in OPTIONS:
+        net = network(architecture, depth, width, precision.dtype, **OPTIONS[architecture])
+        assert deviation(net, generator) <= precision.trunk
+
+
+@pytest.mark.parametrize("depth", [1, 10, 100, 1000])
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_baselines_fail_the_same_test(architecture, depth, precision, generator):
+    assert deviation(network(architecture, depth, 33, precision.dtype), generator) > 0.1
+
+
+@pytest.mark.parametrize("architecture", EXACT)
+def test_a_weight_that_is_off_is_seen(architecture, generator, precision):
+    net = network(architecture, 10, 16, precision.dtype, **OPTIONS.get(architecture, {}))
+    with torch.no_grad():
+        net.trunk[net.block.orthogonal[0]][5] *= 1.01
+    assert deviation(net, generator) > 10 * precision.trunk
+    net.retract_()
+    assert deviation(net, generator) <= precision.trunk
+
+
+def test_folds_really_happen(generator):
+    """Two inputs see different Jacobians: the exact networks are not linear ones in disguise."""
+    x = torch.randn(2, 20, generator=generator, dtype=torch.float64)
+    for architecture in ("absolute", "shifted-fold", "partial-fold", "modified-residual"):
+        options = {} if architecture == "absolute" else {"threshold": 0.5}
+        J = ob.jacobian(network(architecture, 10, 16, **options), x)
+        assert (J[0] - J[1]).abs().max() > 0.1, architecture
+    J = ob.jacobian(network("linear", 10, 16), x)
+    assert torch.equal(J[0], J[1])
+
+
+@pytest.mark.parametrize("architecture", EXACT)
+def test_networks_never_stretch(architecture, generator):
+    """The trunk is 1-Lipschitz: distances between any two inputs' states never grow."""
+    net = network(architecture, 30, 16)
+    x = torch.randn(50, 20, generator=generator, dtype=torch.float64)
+    states = net.states(x)
+    distances = torch.stack([(state[:, None] - state[None]).norm(dim=-1) for state in states])
+    assert (distances.diff(dim=0) <= 1e-12).all()
+
+
+@pytest.mark.parametrize(("width", "inputs"), [(8, 50), (50, 8), (30, 30)])
+def test_embedding_gives_coordinates_of_mean_square_one(width, inputs, generator):
+    net = ob.build("linear", depth=1, width=width, inputs=inputs, classes=2, device="cpu")
+    x = torch.randn(5_000, inputs, generator=generator)
+    assert net.embed(x).square().mean().item() == pytest.approx(1, rel=0.05)
+
+
+def test_seed_fixes_every_parameter():
+    first, again = (network("shifted-fold", dtype=torch.float32) for _ in range(2))
+    other = ob.build("shifted-fold", depth=3, width=8, inputs=20, classes=4, seed=1, device="cpu")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.trunk["weight"], other.trunk["weight"])
+    torch.testing.assert_close(network("shifted-fold").float().trunk["weight"], first.trunk["weight"])
+
+
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_forward_is_embedding_trunk_classifier(architecture, generator):
+    net = network(architecture)
+    x = torch.randn(6, 20, generator=generator, dtype=torch.float64)
+    states = net.states(x)
+    assert len(states) == net.depth + 1
+    torch.testing.assert_close(net(x), net.classifier(states[-1]))
+    assert net(x).shape == (6, 4)
+
+
+def test_a_network_can_be_copied_saved_and_loaded(tmp_path, generator):
+    net = network("partial-fold", folds=3)
+    x = torch.randn(6, 20, generator=generator, dtype=torch.float64)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    other = ob.build("partial-fold", depth=3, width=8, inputs=20, classes=4, seed=5, folds=3, dtype=torch.float64)
+    other.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    assert torch.equal(other(x.to(other.device)).cpu(), net(x))
+    assert torch.equal(copy.deepcopy(net)(x), net(x))
+    assert "partial-fold, depth=3, width=8" in repr(net)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("depth", 0), ("depth", -3), ("width", 0), ("width", 2.5), ("inputs", 0), ("classes", 0), ("depth", True)],
+)
+def test_bad_sizes_are_named(argument, value):
+    sizes = {"depth": 2, "width": 4, "inputs": 3, "classes": 2, argument: value}
+    with pytest.raises(ValueError, match=f"{argument} must be a whole number of at least 1, got {value}"):
+        ob.build("linear", **sizes)
+
+
+def test_bad_dtypes_and_inputs_are_named(generator):
+    with pytest.raises(ValueError, match=r"dtype must be torch\.float32 or torch\.float64, got torch\.float16"):
+        ob.build("linear", depth=1, width=2, inputs=3, classes=2, dtype=torch.float16)
+    net = network("linear")
+    with pytest.raises(ValueError, match=r"shape \(batch, 20\), got \(3, 21\)"):
+        net(torch.zeros(3, 21, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"shape \(batch, 20\), got \(20,\)"):
+        net(torch.zeros(20, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"dtype torch\.float64, got torch\.float32"):
+        net(torch.zeros(3, 20))
