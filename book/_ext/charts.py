@@ -1,0 +1,65 @@
+"""Draw the book's interactive figures without a network.
+
+Vega, Vega-Lite and Vega-Embed come as one script from the installed wheel of vl-convert; it and the book's own few
+lines lie beside the pages and are loaded only by pages that hold a chart. While the notebooks run, an environment
+variable tells orthobook.explorers that its charts are for such a page.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import altair
+import vl_convert
+from docutils import nodes
+from sphinx.application import Sphinx
+
+SOURCE = Path(__file__).parent.parent / "_charts"
+IN_BOOK = "vendor/charts"  # below _static; the theme loads nothing from there by itself
+MARK = 'class="orthobook-chart"'
+
+
+def bundle(cache: Path) -> Path:
+    """Return the script that defines ``orthobookEmbed``, made anew only for other versions of its parts."""
+    vegalite = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    script = cache / f"vega-{vegalite}-vl-convert-{version('vl-convert-python')}.js"
+    if not script.exists():
+        code = vl_convert.javascript_bundle("window.orthobookEmbed = vegaEmbed;", vl_version=vegalite)
+        # A function of its own keeps the bundle's thousand names to itself, and hides any module loader from it.
+        wrapped = f"(function (define, module, exports) {{{code}\n}})();\n"
+        cache.mkdir(parents=True, exist_ok=True)
+        script.write_text(wrapped, encoding="utf-8")
+    return script
+
+
+def copy_scripts(app: Sphinx) -> None:
+    """Put the scripts, their style and their licences beside the pages."""
+    if app.builder.format != "html":
+        return
+    target = Path(app.outdir) / "_static" / IN_BOOK
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle(Path(app.doctreedir).parent / "charts"), target / "vega.js")
+    for file in SOURCE.iterdir():
+        shutil.copyfile(file, target / file.name)
+
+
+def load_scripts(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Load the scripts on a page that holds a chart."""
+    if MARK in context.get("body", ""):
+        app.add_css_file(f"{IN_BOOK}/charts.css")
+        app.add_js_file(f"{IN_BOOK}/vega.js", loading_method="defer")
+        app.add_js_file(f"{IN_BOOK}/charts.js", loading_method="defer")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension with Sphinx; kernels started from here on inherit the variable."""
+    os.environ["ORTHOBOOK_BUILD"] = "1"
+    app.connect("builder-inited", copy_scripts)
+    app.connect("html-page-context", load_scripts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

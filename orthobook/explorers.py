@@ -1,0 +1,670 @@
+"""Interactive figures for the reader's finger: Vega-Lite charts that need no kernel and no network.
+
+An explorer takes plain arrays, computes nothing heavy and displays itself as the last expression of a cell: in the
+built book as a chart that the book's own script draws, with a still picture where scripts are off; in JupyterLab
+and in Colab as those show Vega-Lite. Values travel as short lists, one row for each choice of the controls, and are
+filtered before they are flattened, so that a page stays small.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import sys
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orthobook.figures import COLOURS, GREY, column, magnitude, named, not_negative, power_of_ten, series_style
+
+PAYLOAD_LIMIT = 300_000
+"""Bytes that one chart may add to a page."""
+
+_WIDTH = 560  # pixels; the book's own script fits a chart to its column, JupyterLab and Colab show this width
+_AXIS = 44  # pixels kept for labels left of a plot, whatever they say, so that nothing moves when they change
+_FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_INK = "currentColor"  # in the book: the page's own text colour, light or dark
+_SERIES_POINTS = 200  # a line holds no more points than a narrow screen has pixels to show
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A chart that displays itself wherever a notebook is read.
+
+    Attributes
+    ----------
+    chart
+        The Altair chart.
+    description
+        What it shows, in words: its accessible name.
+    """
+
+    chart: alt.TopLevelMixin
+    description: str
+
+    def __post_init__(self) -> None:
+        size = len(_compact(self.specification()).encode())
+        if size > PAYLOAD_LIMIT:
+            raise ValueError(
+                f"the chart would add {size} bytes to the page, of {PAYLOAD_LIMIT} allowed: "
+                "show fewer depths, steps or architectures"
+            )
+
+    def specification(self, ink: str = GREY) -> dict[str, Any]:
+        """Return the chart as a Vega-Lite specification, text and axes in the colour ``ink``."""
+        specification = self.chart.to_dict()
+        specification["description"] = self.description
+        specification["usermeta"] = {"embedOptions": {"actions": False, "renderer": "svg", "tooltip": False}}
+        specification["config"] = _config(ink)
+        return specification
+
+    def page(self) -> str:
+        """Return the element that the book's script turns into a chart, a still picture inside for want of it."""
+        data = _compact(self.specification(_INK)).replace("</", "<\\/")
+        still = self._still("svg", _INK)
+        height = self._height(still)
+        return (
+            f'<div class="orthobook-chart" style="min-height:{height}px">'
+            f'<script type="application/json">{data}</script>'
+            f'<noscript><div role="img" aria-label="{html.escape(self.description)}">{still}</div></noscript></div>'
+        )
+
+    def _height(self, still: str) -> int:
+        """Return the pixels that chart and controls will take, so that the text below need not move."""
+        bindings = [p.get("bind", {}).get("input") for p in self.specification()["params"]]
+        rows = sum(kind not in (None, "checkbox") for kind in bindings) + ("checkbox" in bindings)
+        return round(float(still.split(' height="', 1)[1].split('"', 1)[0])) + 8 + 40 * rows
+
+    def _still(self, kind: str, ink: str) -> Any:
+        """Return the chart as it is before a control is moved, as ``svg`` (str) or ``png`` (bytes)."""
+        import vl_convert  # only the book's build needs it, and has it
+
+        draw = getattr(vl_convert, f"vegalite_to_{kind}")
+        return draw(json.dumps(self.specification(ink)), vl_version=vegalite_version())
+
+    def _repr_mimebundle_(self, **_: Any) -> Any:
+        if os.environ.get("ORTHOBOOK_BUILD"):
+            return {"text/html": self.page(), "image/png": self._still("png", GREY), "text/plain": self.description}
+        if "google.colab" in sys.modules:
+            with alt.renderers.enable("colab"):
+                return alt.Chart.from_dict(self.specification())._repr_mimebundle_()
+        # JupyterLab draws this type itself; text/html beside it would be preferred and would fetch scripts.
+        specification = self.specification() | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
+        return {"application/vnd.vegalite.v5+json": specification, "text/plain": self.description}
+
+
+def _compact(specification: dict[str, Any]) -> str:
+    return json.dumps(specification, separators=(",", ":"), ensure_ascii=False)
+
+
+def vegalite_version() -> str:
+    """Return the Vega-Lite version whose specifications the installed Altair writes, such as ``6.4``."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
+def _config(ink: str) -> dict[str, Any]:
+    quiet = {"domainColor": ink, "tickColor": ink, "gridColor": ink, "labelColor": ink, "titleColor": ink}
+    return {
+        "background": None,
+        "font": _FONT,
+        "aria": False,  # the description speaks for the chart, not one label for each bar
+        "view": {"stroke": None},
+        "axis": quiet | {"gridOpacity": 0.18, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+        "axisX": {"tickCount": 6},
+        "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS, "tickCount": 4},
+        "legend": {
+            "labelColor": ink,
+            "titleColor": ink,
+            "labelFontSize": 12,
+            "labelLimit": 320,
+            "orient": "top",
+            "direction": "vertical",
+            "columns": 1,
+            "title": None,
+            "symbolType": "stroke",
+            "symbolStrokeWidth": 3,
+            "symbolOpacity": 1,
+            "offset": 8,
+        },
+        "title": {
+            "anchor": "start",
+            "frame": "bounds",
+            "color": ink,
+            "fontSize": 12,
+            "fontWeight": "normal",
+            "lineHeight": 16,
+            "offset": 8,
+        },
+        "concat": {"spacing": 18},
+    }
+
+
+def _control(label: str, values: Sequence[Any], value: Any) -> alt.Parameter:
+    """Return a native control: a slider for many evenly spaced numbers, a row of buttons for few, else a list."""
+    binding: Any
+    evenly = len(values) > 2 and all(isinstance(v, int) for v in values) and len(set(np.diff(values))) == 1
+    if evenly and len(values) > 8:
+        step = values[1] - values[0]
+        binding = alt.binding_range(min=values[0], max=values[-1], step=step, name=label)
+    elif len("".join(map(str, values))) <= 32:
+        binding = alt.binding_radio(options=list(values), name=label)
+    else:
+        binding = alt.binding_select(options=list(values), name=label)
+    return alt.param(value=value, bind=binding)
+
+
+def _pairs(
+    values: Mapping[tuple[str, Any], Any], what: str, key: str
+) -> tuple[Mapping[tuple[str, Any], Any], list[str], list[Any]]:
+    """Return ``values`` with its names, in order of appearance, and its sorted second keys; every pair must be there.
+
+    Raises
+    ------
+    ValueError
+        If the mapping is empty, a key is no pair, or a pair is missing.
+    """
+    for pair in named(values, what):
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise ValueError(f"{what}: expected keys (name, {key}), got {pair!r}")
+    names = list(dict.fromkeys(str(name) for name, _ in values))
+    seconds = sorted({second for _, second in values})
+    missing = [(name, second) for name in names for second in seconds if (name, second) not in values]
+    if missing:
+        raise ValueError(f"{what}: every name needs every {key}, but {missing[0]!r} is missing")
+    return values, names, seconds
+
+
+@dataclass(frozen=True)
+class _LogAxis:
+    """A logarithmic axis drawn on exponents: values beyond its limits are drawn at them, and its labels say so."""
+
+    low: int
+    high: int
+    below: bool
+    above: bool
+
+    @staticmethod
+    def around(arrays: Iterable[NDArray[np.float64]], limits: tuple[float, float]) -> _LogAxis:
+        """Return the whole decades that hold the arrays' values and 1, within the limits."""
+        if not 0 < limits[0] < 1 < limits[1]:
+            raise ValueError(f"limits: expected 0 < lower < 1 < upper, got {limits}")
+        smallest, largest = np.inf, 0.0
+        for array in arrays:
+            smallest, largest = min(smallest, array.min()), max(largest, array.max())
+        low, high = max(smallest, limits[0]), min(max(largest, limits[0]), limits[1])
+        return _LogAxis(
+            min(int(np.floor(np.log10(low) + 1e-3)), -1),
+            max(int(np.ceil(np.log10(high) - 1e-3)), 1),
+            smallest < limits[0],
+            largest > limits[1],
+        )
+
+    def exponents(self, array: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return log₁₀ of the values, at least ``low`` (so zero too) and at most ``high``."""
+        return np.clip(np.log10(np.maximum(array, 10.0**self.low)), self.low, self.high)
+
+    def axis(self, **kwargs: Any) -> alt.Axis:
+        """Return the axis: about eight labels, powers of ten, with ≤ or ≥ where values lie beyond."""
+        step = -(-(self.high - self.low) // 7)
+        inner = {*range(0, self.low, -step), *range(0, self.high, step)}
+        ticks = sorted({self.low, self.high} | {t for t in inner if self.low + step <= t <= self.high - step})
+        labels = {t: power_of_ten(t) for t in ticks}
+        if self.below:
+            labels[self.low] = "≤" + labels[self.low]
+        if self.above:
+            labels[self.high] = "≥" + labels[self.high]
+        return alt.Axis(values=ticks, labelExpr=f"({_literal(labels)})[datum.value]", **kwargs)
+
+    def scale(self) -> alt.Scale:
+        return alt.Scale(domain=[self.low, self.high], nice=False, zero=False)
+
+    def bin_scale(self) -> alt.Scale:
+        """Return the scale with room for the outermost bins."""
+        edges = self.edges()
+        return alt.Scale(domain=[float(edges[0]), float(edges[-1])], nice=False, zero=False)
+
+    def shares(self, values: NDArray[np.float64]) -> list[float]:
+        """Return the share of the values in each bin, rounded to what a histogram can show."""
+        counts, _ = np.histogram(self.exponents(values), self.edges())
+        return [round(share, 4) for share in (counts / values.size).tolist()]
+
+    def edges(self) -> NDArray[np.float64]:
+        """Return the edges of about 60 bins; they are centred on the decades, so that 1 is no edge."""
+        each = max(2, round(60 / (self.high - self.low)))
+        return (np.arange(self.low * each, self.high * each + 2) - 0.5) / each
+
+
+def _literal(value: Any) -> str:
+    """Return ``value`` as a literal of Vega's expression language."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(value: Any) -> str:
+    """Return the property name that a script makes of a number: 1 for 1.0."""
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def _title(*lines: str) -> alt.TitleParams:
+    """Return a title whose lines are expressions of the controls' values."""
+    return alt.TitleParams(alt.ExprRef("[" + ", ".join(lines) + "]"))
+
+
+def _colours(names: list[str]) -> alt.Scale:
+    return alt.Scale(domain=names, range=[series_style(i)[0] for i in range(len(names))])
+
+
+def _series(names: list[str], label: str) -> dict[str, Any]:
+    """Return the encodings that tell series apart, with a legend whose labels are the expression ``label``."""
+    legend = alt.Legend(labelExpr=label)
+    dashes = [list(series_style(i)[1]) for i in range(len(names))]
+    encodings: dict[str, Any] = {"color": alt.Color("name:N", scale=_colours(names), sort=names, legend=legend)}
+    if any(dashes):
+        dashed = alt.Scale(domain=names, range=[d or [1, 0] for d in dashes])
+        encodings["strokeDash"] = alt.StrokeDash("name:N", scale=dashed, sort=names, legend=legend)
+    return encodings
+
+
+def _spread(values: NDArray[np.float64], limits: tuple[float, float]) -> list[str]:
+    """Return two lines that state the extremes, the median, the condition number and what lies off the axis."""
+    low, middle, high = float(values.min()), float(np.median(values)), float(values.max())
+    first = f"min {magnitude(low)} · median {magnitude(middle)} · max {magnitude(high)}"
+    second = f"condition number {magnitude(high / low if low else np.inf)}"
+    for share, word, limit in (
+        ((values < limits[0]).mean(), "below", limits[0]),
+        ((values > limits[1]).mean(), "above", limits[1]),
+    ):
+        if share:
+            second += f" · {share:.0%} {word} {magnitude(limit)}"
+    return [first, second]
+
+
+def _histogram(
+    rows: list[dict[str, Any]], axis: _LogAxis, names: list[str], where: str, title: alt.TitleParams, height: int
+) -> alt.Chart:
+    """Return the histogram of the one row that the condition ``where`` picks; a row holds a list ``share``."""
+    edges = axis.edges()
+    return (
+        alt.Chart(alt.InlineData(rows), width=_WIDTH - _AXIS, height=height, title=title)
+        .transform_filter(where)
+        .transform_calculate(left=_literal(edges[:-1].round(4).tolist()))
+        .transform_flatten(["share", "left"])
+        .transform_filter("datum.share > 0")
+        .transform_calculate(right=f"datum.left + {edges[1] - edges[0]:.6f}", zero="0")
+        .mark_rect()
+        .encode(
+            x=alt.X("left:Q", scale=axis.bin_scale(), axis=axis.axis(title="singular value σ")),
+            x2="right:Q",
+            y=alt.Y("zero:Q", scale=alt.Scale(domainMin=0), axis=alt.Axis(title="share", format=".2~g", tickCount=3)),
+            y2="share:Q",
+            color=alt.Color("name:N", scale=_colours(names), legend=None),
+        )
+    )
+
+
+def spectrum_explorer(
+    spectra: Mapping[tuple[str, int], ArrayLike],
+    *,
+    limits: tuple[float, float] = (1e-8, 1e4),
+    description: str = "",
+) -> Explorer:
+    """Return histograms of singular values: two architectures, one above the other, at a chosen depth.
+
+    Parameters
+    ----------
+    spectra
+        (architecture, depth) → singular values, any shape; every architecture at every depth.
+    limits
+        Values beyond them are counted at them, and axis and text say so.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, a value is negative or not finite, or the chart would exceed ``PAYLOAD_LIMIT``.
+    """
+    pairs, names, depths = _pairs(spectra, "spectra", "depth")
+    arrays = {pair: not_negative(values, f"spectra{pair}").ravel() for pair, values in pairs.items()}
+    axis = _LogAxis.around(arrays.values(), limits)
+    rows = [{"name": n, "depth": d, "share": axis.shares(values)} for (n, d), values in arrays.items()]
+    lines = {n: {_key(d): _spread(arrays[n, d], limits) for d in depths} for n in names}
+    text = alt.param(value=lines)
+    depth = _control("Depth", depths, depths[-1])
+    choices = [_control("Architecture", names, names[0])]
+    choices += [_control("Compared with", names, names[1])] if len(names) > 1 else []
+    panels = [
+        _histogram(
+            rows,
+            axis,
+            names,
+            f"datum.name == {choice.name} && datum.depth == {depth.name}",
+            _title(
+                f"{choice.name} + ', depth ' + {depth.name}",
+                *(f"{text.name}[{choice.name}][{depth.name}][{line}]" for line in (0, 1)),
+            ),
+            height=110,
+        )
+        for choice in choices
+    ]
+    return Explorer(
+        alt.vconcat(*panels).add_params(*choices, depth, text),
+        description
+        or f"Histograms of the singular values of the Jacobian for {_list(names)}, at depths {_list(depths)}, "
+        "on a logarithmic axis. Controls choose two architectures to compare and the depth.",
+    )
+
+
+def _list(items: Sequence[Hashable]) -> str:
+    words = [str(item) for item in items]
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _lines(
+    rows: list[dict[str, Any]], names: list[str], fields: list[Any], where: str, title: alt.TitleParams
+) -> alt.Chart:
+    """Return a chart of the rows that the condition picks, their lists flattened; a mark is still to be chosen."""
+    return (
+        alt.Chart(alt.InlineData(rows), width=_WIDTH - _AXIS, height=240, title=title)
+        .transform_filter(where)
+        .transform_flatten(fields)
+    )
+
+
+def _shown(names: list[str]) -> tuple[list[alt.Parameter], str]:
+    """Return one check box for each name and the condition that a row's name is checked."""
+    boxes = [alt.param(value=True, bind=alt.binding_checkbox(name=name)) for name in names]
+    checked = ", ".join(f"{_literal(name)}: {box.name}" for name, box in zip(names, boxes, strict=True))
+    return boxes, f"({{{checked}}})[datum.name]"
+
+
+def _thinned(count: int) -> NDArray[np.int64]:
+    """Return at most ``_SERIES_POINTS`` indices below ``count``, both ends included."""
+    return np.unique(np.linspace(0, count - 1, min(count, _SERIES_POINTS)).round().astype(int))
+
+
+def gradient_norm_explorer(
+    norms: Mapping[tuple[str, int], ArrayLike],
+    *,
+    limits: tuple[float, float] = (1e-12, 1e12),
+    description: str = "",
+) -> Explorer:
+    """Return gradient norms by layer at a chosen depth, on a logarithmic axis that is the same for every depth.
+
+    Parameters
+    ----------
+    norms
+        (architecture, depth) → array (depth + 1,), the input's gradient first; every architecture at every depth.
+    limits
+        Norms beyond them are drawn at them, and the axis says so.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, an array has the wrong length, a norm is negative or not finite, or the chart would
+        exceed ``PAYLOAD_LIMIT``.
+    """
+    pairs, names, depths = _pairs(norms, "norms", "depth")
+    arrays = {pair: not_negative(values, f"norms{pair}", 1) for pair, values in pairs.items()}
+    for (name, d), values in arrays.items():
+        if len(values) != d + 1:
+            raise ValueError(f"norms{name, d}: expected depth + 1 = {d + 1} norms, got {len(values)}")
+    axis = _LogAxis.around(arrays.values(), limits)
+    rows = []
+    for (name, d), values in arrays.items():
+        kept = _thinned(d + 1)
+        exponents = axis.exponents(values[kept]).round(3).tolist()
+        rows.append({"name": name, "depth": d, "layer": kept.tolist(), "norm": exponents})
+    ratios = {_key(d): {n: _ratio(arrays[n, d][0], arrays[n, d][-1]) for n in names} for d in depths}
+    text = alt.param(value=ratios)
+    depth = _control("Depth", depths, depths[-1])
+    boxes, checked = _shown(names)
+    title = _title(
+        f"'Gradient norm ‖∂ℓ/∂xₗ‖ by layer l, depth ' + {depth.name}",
+        "'In the key: norm at the input ÷ norm at the output'",
+    )
+    chart = (
+        _lines(rows, names, ["layer", "norm"], f"datum.depth == {depth.name} && {checked}", title)
+        .mark_line(strokeWidth=2.5)
+        .encode(
+            x=alt.X(
+                "layer:Q",
+                scale=alt.Scale(domainMin=0, domainMax=alt.ExprRef(depth.name), nice=False),
+                axis=alt.Axis(title="layer l", format="d", tickMinStep=1),
+            ),
+            y=alt.Y("norm:Q", scale=axis.scale(), axis=axis.axis(title=None)),
+            **_series(names, f"datum.label + ': ' + {text.name}[{depth.name}][datum.label]"),
+        )
+    )
+    return Explorer(
+        chart.add_params(depth, *boxes, text),
+        description
+        or f"Norm of the loss's gradient by layer for {_list(names)}, at depths {_list(depths)}, on a logarithmic "
+        "axis. Controls choose the depth and the architectures shown.",
+    )
+
+
+def _ratio(first: float, last: float) -> str:
+    return magnitude(first / last) if last else "0 ÷ 0" if not first else "∞"
+
+
+def gain_explorer(
+    curves: Mapping[tuple[str, float], ArrayLike],
+    *,
+    limits: tuple[float, float] = (1e-12, 1e12),
+    description: str = "",
+) -> Explorer:
+    """Return how singular values of the Jacobian grow or shrink with depth at a chosen gain of the weights.
+
+    Parameters
+    ----------
+    curves
+        (architecture, gain) → array (depth,) of median singular values after each layer, or (3, depth): smallest,
+        median, largest, then drawn with a band; every architecture at every gain.
+    limits
+        Values beyond them are drawn at them, and the axis says so.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, an array has another shape, a value is negative or not finite, or the chart would
+        exceed ``PAYLOAD_LIMIT``.
+    """
+    rounded = {
+        (pair[0], round(float(pair[1]), 6)) if isinstance(pair, tuple) and len(pair) == 2 else pair: values
+        for pair, values in named(curves, "curves").items()
+    }
+    pairs, names, gains = _pairs(rounded, "curves", "gain")
+    arrays = {pair: _three(not_negative(values, f"curves{pair}", 1, 2), pair) for pair, values in pairs.items()}
+    axis = _LogAxis.around(arrays.values(), limits)
+    rows = []
+    for (name, g), values in arrays.items():
+        kept = _thinned(values.shape[1])
+        low, middle, high = axis.exponents(values[:, kept]).round(3).tolist()
+        rows.append({"name": name, "gain": g, "layer": (kept + 1).tolist(), "low": low, "middle": middle, "high": high})
+    last = {_key(g): {n: magnitude(float(arrays[n, g][1, -1])) for n in names} for g in gains}
+    text = alt.param(value=last)
+    gain = _control("Gain", gains, min(gains, key=lambda g: abs(g - 1)))
+    boxes, checked = _shown(names)
+    title = _title(
+        f"'Singular values of the Jacobian by depth, gain ' + {gain.name}",
+        "'Line: median; band: smallest to largest'",
+        "'In the key: median after the last layer'",
+    )
+    base = _lines(rows, names, ["layer", "low", "middle", "high"], f"datum.gain == {gain.name} && {checked}", title)
+    x = alt.X(
+        "layer:Q", scale=alt.Scale(nice=False, zero=False), axis=alt.Axis(title="layer l", format="d", tickMinStep=1)
+    )
+    y = alt.Y("middle:Q", scale=axis.scale(), axis=axis.axis(title=None))
+    series = _series(names, f"datum.label + ': ' + {text.name}[{gain.name}][datum.label]")
+    band = base.mark_area(opacity=0.2, strokeWidth=0).encode(
+        x=x, y=alt.Y("low:Q", scale=axis.scale(), axis=axis.axis(title=None)), y2="high:Q", **series
+    )
+    line = base.mark_line(strokeWidth=2.5).encode(x=x, y=y, **series)
+    return Explorer(
+        alt.layer(band, line).add_params(gain, *boxes, text),
+        description
+        or f"Singular values of the Jacobian by depth for {_list(names)}, at gains {_list(gains)}, on a logarithmic "
+        "axis. Controls choose the gain and the architectures shown.",
+    )
+
+
+def _three(values: NDArray[np.float64], pair: tuple[str, Any]) -> NDArray[np.float64]:
+    """Return smallest, median and largest, shape (3, depth); all the same where only the median is given."""
+    if values.ndim == 1:
+        return np.stack([values] * 3)
+    if values.shape[0] != 3:
+        raise ValueError(f"curves{pair}: expected shape (depth,) or (3, depth), got {values.shape}")
+    return values
+
+
+def training_explorer(
+    spectra_by_step: Mapping[tuple[str, int], ArrayLike],
+    histories: Mapping[str, Sequence[Any]],
+    *,
+    quantity: str = "accuracy",
+    limits: tuple[float, float] = (1e-8, 1e4),
+    description: str = "",
+) -> Explorer:
+    """Return the spectrum while it trains: a histogram for each run, and a point that moves along its curve.
+
+    Parameters
+    ----------
+    spectra_by_step
+        (run, step) → singular values, any shape; every run at every step.
+    histories
+        Run → its records, each with ``step`` and the quantity, as attributes or keys; the same runs.
+    quantity
+        The field of the records that is drawn: ``"accuracy"`` or ``"loss"``.
+    limits
+        Singular values beyond them are counted at them, and axis and text say so.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair or a history is missing, the quantity is unknown, a singular value is negative or not finite,
+        or the chart would exceed ``PAYLOAD_LIMIT``.
+    """
+    if quantity not in ("accuracy", "loss"):
+        raise ValueError(f"quantity: expected 'accuracy' or 'loss', got {quantity!r}")
+    pairs, names, steps = _pairs(spectra_by_step, "spectra_by_step", "step")
+    if set(named(histories, "histories")) != set(names):
+        raise ValueError(f"histories: expected the runs {names}, got {list(histories)}")
+    arrays = {pair: not_negative(values, f"spectra_by_step{pair}").ravel() for pair, values in pairs.items()}
+    axis = _LogAxis.around(arrays.values(), limits)
+    rows = [{"name": n, "step": s, "share": axis.shares(values)} for (n, s), values in arrays.items()]
+    curves = {n: (column(histories[n], "step", n), column(histories[n], quantity, n)) for n in names}
+    step = _control("Step", steps, steps[0])
+    text = alt.param(value={n: {_key(s): _spread(arrays[n, s], limits) for s in steps} for n in names})
+    panels: list[Any] = [
+        _histogram(
+            [row for row in rows if row["name"] == name],
+            axis,
+            names,
+            f"datum.step == {step.name}",
+            _title(
+                f"{_literal(name)} + ', step ' + {step.name}",
+                *(f"{text.name}[{_literal(name)}][{step.name}][{line}]" for line in (0, 1)),
+            ),
+            height=80,
+        )
+        for name in names
+    ]
+    panels.append(_progress(curves, names, quantity, steps, step))
+    stack = alt.vconcat(*panels).resolve_scale(color="independent")  # else the last panel loses its legend
+    return Explorer(
+        stack.add_params(step, text),
+        description
+        or f"Histograms of the singular values of the Jacobian of {_list(names)} while they train, and the "
+        f"{quantity} by training step. A control moves from step {steps[0]} to step {steps[-1]}.",
+    )
+
+
+def _progress(
+    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    names: list[str],
+    quantity: str,
+    steps: list[int],
+    step: alt.Parameter,
+) -> Any:
+    """Return the runs' curves with a ring on each at the chosen step (at the record nearest to it)."""
+    lines, rings, now = [], [], {}
+    for name, (at, values) in curves.items():
+        kept = _thinned(len(at))
+        heights = [round(v, 4) if np.isfinite(v) else None for v in values[kept].tolist()]
+        lines.append({"name": name, "at": at[kept].tolist(), "height": heights})
+        nearest = [int(np.argmin(np.abs(at - s))) for s in steps]
+        reached = [float(values[i]) if np.isfinite(values[i]) else None for i in nearest]
+        rings += [
+            {"name": name, "step": s, "at": float(at[i]), "height": v}
+            for s, i, v in zip(steps, nearest, reached, strict=True)
+        ]
+        now[name] = {_key(s): "none" if v is None else f"{v:.3f}" for s, v in zip(steps, reached, strict=True)}
+    x = alt.X("at:Q", axis=alt.Axis(title="step", format="d"), scale=alt.Scale(nice=False))
+    y = alt.Y("height:Q", axis=alt.Axis(title=quantity))
+    label = f"datum.label + ': ' + ({_literal(now)})[datum.label][{step.name}]"
+    title = _title(f"'{quantity.capitalize()} at step ' + {step.name}")
+    series = _series(names, label)
+    curve = alt.Chart(alt.InlineData(lines), width=_WIDTH - _AXIS, height=120, title=title)
+    curve = curve.transform_flatten(["at", "height"]).mark_line().encode(x=x, y=y, **series)
+    ring = alt.Chart(alt.InlineData(rings)).transform_filter(f"datum.step == {step.name}")
+    ring = ring.mark_point(size=130, strokeWidth=3, opacity=1).encode(x=x, y=y, **series)
+    return alt.layer(curve, ring)
+
+
+def fold_explorer(*, description: str = "") -> Explorer:
+    """Return two sliders for the slopes of an activation with one kink, and the fold that it always comes to.
+
+    The left panel draws σ with slope s₁ for t > 0 and s₂ for t < 0, and the line of its mean slope c = (s₁ + s₂)/2;
+    the right one draws φ(t) = (σ(t) − c t)/r, r = (s₁ − s₂)/2, which is |t| for every two slopes that differ.
+
+    Parameters
+    ----------
+    description
+        What the figure shows, in place of a general sentence.
+    """
+    first = alt.param(value=1, bind=alt.binding_range(min=-1.5, max=1.5, step=0.1, name="Slope s₁ (t > 0)"))
+    second = alt.param(value=0, bind=alt.binding_range(min=-1.5, max=1.5, step=0.1, name="Slope s₂ (t < 0)"))
+    s1, s2 = first.name, second.name
+    mean, half = f"(({s1} + {s2}) / 2)", f"(({s1} - {s2}) / 2)"
+    linear = f"abs({s1} - {s2}) < 0.05"
+    names = (
+        f"{linear} ? 'linear' : {s2} == 0 && {s1} == 1 ? 'ReLU' : {s2} == -1 && {s1} == 1 ? 'absolute value' : "
+        f"{s1} == 1 && {s2} > 0 && {s2} < 1 ? 'leaky ReLU' : 'two slopes'"
+    )
+    base = (
+        alt.Chart(alt.InlineData([{"t": t} for t in (-2, 0, 2)]), width=(_WIDTH - 2 * _AXIS) // 2, height=240)
+        .transform_calculate(sigma=f"datum.t * (datum.t > 0 ? {s1} : {s2})", mean=f"{mean} * datum.t")
+        .transform_calculate(fold=f"{linear} ? null : (datum.sigma - datum.mean) / {half}")
+    )
+    x = alt.X("t:Q", scale=alt.Scale(domain=[-2, 2]), axis=alt.Axis(title="t", values=[-2, -1, 0, 1, 2], format="d"))
+    vertical: Any = {"scale": alt.Scale(domain=[-3, 3]), "axis": alt.Axis(title=None, values=[-2, 0, 2])}
+    dashed = base.mark_line(strokeDash=[5, 4], color=GREY).encode(x=x, y=alt.Y("mean:Q", **vertical))
+    kinked = base.mark_line(color=COLOURS[0], strokeWidth=3).encode(x=x, y=alt.Y("sigma:Q", **vertical))
+    folded = base.mark_line(color=COLOURS[1], strokeWidth=3).encode(x=x, y=alt.Y("fold:Q", **vertical))
+    left = alt.layer(
+        dashed, kinked, title=_title(f"'σ(t): ' + ({names})", f"'dashed: c t, c = ' + format({mean}, '.2f')")
+    )
+    right = folded.properties(
+        title=_title(
+            f"{linear} ? 'no fold: s₁ = s₂' : 'φ(t) = |t|'",
+            f"{linear} ? 'r = 0: σ is its own mean' : '(σ(t) − c t)/r, r = ' + format({half}, '.2f')",
+        )
+    )
+    return Explorer(
+        alt.hconcat(left, right).add_params(first, second),
+        description
+        or "Left, an activation with two slopes and the line of their mean; right, what is left of it after that line "
+        "is subtracted and the rest divided by half the slopes' difference: the absolute value, whatever the slopes. "
+        "Two controls set the slopes; equal slopes leave no fold.",
+    )
