@@ -41,6 +41,7 @@ def main():
             "A virtual environment cannot be made. On Debian and Ubuntu: apt install python3-venv",
         )
         run([*install, "-r", "requirements.txt"], "The packages of requirements.txt cannot be installed.")
+        quieten_kernels()
         write(requirements_stamp, requirements)
         print(f"Set up {ENVIRONMENT} in {time.time() - start:.0f} s.", flush=True)
 
@@ -61,6 +62,13 @@ def check_python():
         )
 
 
+def quieten_kernels():
+    """Keep the kernels from warning, once per notebook, that they talk to their own machine over TCP."""
+    folder = os.path.join(ENVIRONMENT, "etc", "ipython")
+    os.makedirs(folder, exist_ok=True)
+    write(os.path.join(folder, "ipython_kernel_config.py"), 'get_config().IPKernelApp.log_level = "ERROR"\n')
+
+
 def digest(path, *more):
     """Return a hexadecimal digest of a file's content and of further strings."""
     with open(path, "rb") as file:
@@ -77,7 +85,7 @@ def read(path):
 
 
 def write(path, text):
-    """Write a stamp file."""
+    """Write a text file."""
     with open(path, "w") as file:
         file.write(text)
 
