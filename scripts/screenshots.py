@@ -24,6 +24,7 @@ LOOKS = {  # name: (width in CSS pixels, colour mode)
 
 # Typesetting is asynchronous; a page without mathematics has no MathJax to wait for.
 TYPESET = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise.then(() => true))"
+DRAWN = "() => [...document.querySelectorAll('.orthobook-chart')].every(chart => chart.dataset.state)"
 
 
 def pages(site: Path) -> list[Path]:
@@ -42,6 +43,7 @@ def photograph(browser: Browser, site: Path, folder: Path, look: str, only: str)
         tab.goto(page.resolve().as_uri())
         tab.wait_for_load_state("networkidle")
         tab.wait_for_function(TYPESET)
+        tab.wait_for_function(DRAWN)
         name = page.relative_to(site).with_suffix("").as_posix().replace("/", "-")
         tab.screenshot(path=folder / f"{name}.{look}.png", full_page=True)
     context.close()

@@ -39,7 +39,7 @@ FETCHED_RELATIONS = {
 }
 
 # A chart draws itself into its own element; a still figure is an image.
-FIGURES = "img, .ob-chart"
+FIGURES = "img, .orthobook-chart"
 
 
 def parse(html: str) -> BeautifulSoup:
@@ -108,7 +108,8 @@ def figure_problems(html: str, at_least: int) -> list[str]:
     figures = article(parse(html)).select(FIGURES)
     problems = [] if len(figures) >= at_least else [f"{len(figures)} figures, not the expected {at_least} or more"]
     for figure in figures:
-        text = (figure.get("alt") or figure.get("aria-label") or "").strip()
+        named = figure.select_one("[aria-label]")  # a chart's still picture has its description
+        text = (figure.get("alt") or (named and named["aria-label"]) or "").strip()
         # myst-nb falls back on the picture's file name
         if not text or text.endswith((".png", ".svg", ".jpeg")):
             problems.append(f"no text in place of the figure {figure.get('src') or figure.get('id')}")
@@ -182,6 +183,9 @@ TYPESET = """() => !document.querySelector('.math') || !document.querySelector('
   || (window.MathJax && MathJax.startup && MathJax.startup.promise
       && MathJax.startup.promise.then(() => true))"""
 
+# A chart says so when it is drawn, or has failed to be.
+DRAWN = """() => [...document.querySelectorAll('.orthobook-chart')].every(chart => chart.dataset.state)"""
+
 
 def watch(page: Page, visit: Visit, inside: str) -> None:
     """Note a page's errors, and its requests that do not begin with ``inside``."""
@@ -221,6 +225,7 @@ def visit(browser: Browser, url: str, inside: str, width: int = 1280) -> Visit:
     page.goto(url)
     page.wait_for_load_state("networkidle")
     page.wait_for_function(TYPESET)
+    page.wait_for_function(DRAWN)
     result.typesetting = page.evaluate(TYPESETTING)
     result.width = page.evaluate("document.scrollingElement.scrollWidth")
     context.close()

@@ -7,6 +7,8 @@ import site_checks as checks
 import yaml
 from conftest import ROOT
 
+import orthobook
+
 PHONE = 390  # CSS pixels
 
 
@@ -113,6 +115,24 @@ def test_every_chapter_has_figures_with_text_in_their_place(site, chapters):
 def test_every_page_has_one_title_and_one_main_landmark(site):
     problems = each_page(site, checks.structure_problems)
     assert not problems, lines(problems)
+
+
+def test_every_public_name_is_listed_and_documented(site):
+    soup = checks.parse((site / "book" / "api.html").read_text(encoding="utf-8"))
+    listed = {link["href"] for link in soup.select("table a[href]")}
+    missing = []
+    for name in orthobook.__all__:
+        address = f"{getattr(orthobook, name).__module__}.{name}"
+        if soup.find(id=address) is None or f"#{address}" not in listed:
+            missing.append(name)
+    assert missing == []
+
+
+def test_notation_names_code_that_exists(site):
+    soup = checks.parse((site / "book" / "notation.html").read_text(encoding="utf-8"))
+    names = soup.select("table code.py")
+    assert names
+    assert [name.get_text() for name in names if name.find_parent("a") is None] == []
 
 
 def test_every_chapter_opens_in_colab(site, chapters, repository):

@@ -57,6 +57,12 @@ def test_missing_alternative_text_is_found(alt):
     assert len(checks.figure_problems(f"<main><img src='a.png' {alt}></main>", at_least=1)) == 1
 
 
+def test_chart_needs_a_description():
+    chart = "<main><div class='orthobook-chart'><noscript><div role='img' {}></div></noscript></div></main>"
+    assert checks.figure_problems(chart.format("aria-label='a fold'"), at_least=1) == []
+    assert len(checks.figure_problems(chart.format(""), at_least=1)) == 1
+
+
 def test_missing_figure_is_found():
     assert checks.figure_problems("<main><p>words</p></main>", at_least=1) == ["0 figures, not the expected 1 or more"]
 
