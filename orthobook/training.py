@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +33,8 @@ Mode = Literal["free", "penalised", "constrained"]
 class TrainingConfig:
     """How to train: Adam for a fixed number of steps, its learning rate falling linearly to 0.
 
+    The trunk learns at that rate divided by √L, as its L layers all turn at once: one rate serves shallow and deep.
+
     Raises
     ------
     ValueError
@@ -42,7 +44,7 @@ class TrainingConfig:
     mode: Mode = "constrained"
     steps: int = 300
     batch_size: int = 128
-    learning_rate: float = 1e-3  # of the first step
+    learning_rate: float = 3e-3  # of the first step, for embedding and classifier; the trunk's is divided by √L
     penalty: float = 1.0  # λ of the penalised mode; the other modes do not use it
     seed: int = 0  # order of the examples
 
@@ -144,7 +146,13 @@ def train(net: DeepNetwork, data: Dataset, config: TrainingConfig, *, progress: 
 
 def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: bool) -> Iterator[Measurement]:
     images, labels = split.images.to(net.device), split.labels.to(net.device)
-    optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate, fused=True)
+    ends = [*net.embedding.parameters(), *net.classifier.parameters()]
+    groups: list[dict[str, Any]] = [
+        {"params": ends, "lr": config.learning_rate},
+        {"params": list(net.trunk.values()), "lr": config.learning_rate / math.sqrt(net.depth)},
+    ]
+    optimiser = torch.optim.Adam(groups, fused=True)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=config.steps)
     history: list[Measurement] = []
     seconds = 0.0
     batches = _batches(len(split), config)
@@ -160,12 +168,12 @@ def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: boo
                     f"Try a learning rate below {config.learning_rate:g}.",
                     history,
                 )
-            optimiser.param_groups[0]["lr"] = config.learning_rate * (1 - (step - 1) / config.steps)
             try:
                 optimiser.step()
             finally:  # also on Ctrl-C in the middle of a step
                 if config.mode == "constrained":
                     net.retract_()
+            schedule.step()
             seconds += time.perf_counter() - start
             history.append(Measurement(step, loss, accuracy, gradient_norm, seconds))
             bar.update()
