@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthobook.figures import COLOURS, GREY, column, magnitude, named, not_negative, power_of_ten, series_style
 
-PAYLOAD_LIMIT = 300_000
-"""Bytes that one chart may add to a page."""
+PAYLOAD_LIMIT = 250_000
+"""Bytes that a chart's specification may have; the still picture for readers without scripts comes on top."""
 
 _WIDTH = 560  # pixels; the book's own script fits a chart to its column, JupyterLab and Colab show this width
 _AXIS = 44  # pixels kept for labels left of a plot, whatever they say, so that nothing moves when they change

@@ -31,6 +31,8 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _WIDTH = 4.8  # inches: shown 1:1 on a desktop and shrunk by a quarter, still readable, on a telephone
 
+_DPI = 192  # dots per inch of the PNG: two for each pixel of a screen
+
 _STYLE: Any = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -64,14 +66,15 @@ class Still(Figure):
     """A matplotlib figure that displays itself in a notebook with no help from pyplot's inline backend."""
 
     @_styled
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figure as SVG for pages, as PNG for print, and the labels of its axes in words."""
         vector, raster = io.StringIO(), io.BytesIO()
         self.savefig(vector, format="svg", metadata={"Date": None})
-        self.savefig(raster, format="png", dpi=200)
+        self.savefig(raster, format="png", dpi=_DPI)
         labels = [part for ax in self.axes for part in (ax.get_xlabel(), ax.get_ylabel()) if part]
         words = "Figure: " + ", ".join(labels) if labels else "Figure"
-        return {"image/svg+xml": vector.getvalue(), "image/png": raster.getvalue(), "text/plain": words}
+        bundle = {"image/svg+xml": vector.getvalue(), "image/png": raster.getvalue(), "text/plain": words}
+        return bundle, {"image/png": {"width": round(self.get_figwidth() * 96)}}
 
 
 def _canvas(rows: int = 1, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Still, NDArray[Any]]:
@@ -136,7 +139,8 @@ def numbers(values: ArrayLike, name: str, *dimensions: int) -> NDArray[np.float6
     if array.size == 0:
         raise ValueError(f"{name}: expected at least one value, got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite values, got {int((~np.isfinite(array)).sum())} that are not")
+        bad = array[~np.isfinite(array)]
+        raise ValueError(f"{name}: expected finite values, got {bad[0]} ({bad.size} of {array.size})")
     return array
 
 

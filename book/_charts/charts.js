@@ -44,7 +44,11 @@
     const form = stage.querySelector(".vega-bindings");
     label(form);
     await fit(view, stage, panels);
-    stage.querySelector("svg").setAttribute("aria-hidden", "true");
+    // The drawing carries the description; left on the stage, it would swallow the controls.
+    const svg = stage.querySelector("svg");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", specification.description);
+    for (const name of ["role", "aria-roledescription", "aria-label"]) stage.removeAttribute(name);
 
     const status = holder.appendChild(document.createElement("p"));
     status.className = "orthobook-status";

@@ -1,0 +1,250 @@
+"""Still figures: what is drawn is what was given, in ink that can be seen, and a notebook shows it once."""
+
+from __future__ import annotations
+
+import io
+import re
+from itertools import combinations
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.image import imread
+from nbclient import NotebookClient
+
+from orthobook import figures
+
+LIGHT, DARK = "#ffffff", "#121212"  # the theme's two backgrounds
+
+# Machado, Oliveira, Fernandes 2009: what full protanopia and deuteranopia leave of linear RGB.
+VISION = {
+    "full": np.eye(3),
+    "no red": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "no green": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+
+
+def linear(colour: str) -> np.ndarray:
+    """Linear RGB of a colour such as #0072b2."""
+    rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of the Web Content Accessibility Guidelines."""
+    luminance = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) + 0.05 for c in (one, other))
+    return luminance[1] / luminance[0]
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB of linear RGB, white D65."""
+    xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.119192, 0.9503041]]
+    )
+    x, y, z = np.cbrt(xyz @ rgb.clip(1e-6, 1) / [0.95047, 1.0, 1.08883])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def ink(figure) -> np.ndarray:
+    """The pixels (height, width, 4) of the figure's PNG, 0 to 255."""
+    bundle, _ = figure._repr_mimebundle_()
+    return (imread(io.BytesIO(bundle["image/png"])) * 255).round().astype(int)
+
+
+def has_colour(figure, colour: str) -> bool:
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    pixels = ink(figure)
+    return int((np.abs(pixels[..., :3] - rgb).max(-1) <= 2)[pixels[..., 3] > 200].sum()) > 20
+
+
+def records(values, steps=None):
+    steps = range(0, 10 * len(values), 10) if steps is None else steps
+    return [{"step": s, "loss": 2.0 - v, "accuracy": v} for s, v in zip(steps, values, strict=True)]
+
+
+FIGURES = {
+    "singular_value_histogram": lambda: figures.singular_value_histogram({"a": [1, 1, 1], "b": [0.1, 1, 3]}),
+    "spectrum_by_depth": lambda: figures.spectrum_by_depth({"a": np.ones((9, 4)), "b": np.full((9, 4), 0.1)}),
+    "gradient_norms": lambda: figures.gradient_norms({"a": np.ones(9), "b": np.full((9, 2), 0.1)}),
+    "training_curves": lambda: figures.training_curves({"a": records([0.1, 0.5]), "b": records([0.1, 0.9])}),
+    "lines": lambda: figures.lines([-1, 0, 1], {"a": [1, 0, 1], "b": [0, 1, 2]}),
+    "accuracy_bars": lambda: figures.accuracy_bars({"a": 0.8, "b": [0.4, 0.5]}),
+}
+
+
+@pytest.mark.parametrize("background", [LIGHT, DARK])
+@pytest.mark.parametrize("colour", figures.COLOURS)
+def test_colours_stand_out_in_both_modes(colour, background):
+    assert contrast(colour, background) >= 3
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_stay_apart_for_colour_blind_readers(vision):
+    seen = [lab(VISION[vision] @ linear(colour)) for colour in figures.COLOURS]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 20
+
+
+def test_grey_reads_alike_in_both_modes():
+    assert contrast(figures.GREY, LIGHT) == pytest.approx(contrast(figures.GREY, DARK), rel=0.1)
+    assert min(contrast(figures.GREY, background) for background in (LIGHT, DARK)) > 4
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_drawn_on_a_transparent_ground(name):
+    figure = FIGURES[name]()
+    pixels = ink(figure)
+    assert pixels[0, 0, 3] == 0
+    assert has_colour(figure, figures.COLOURS[0])
+    assert has_colour(figure, figures.GREY)
+    assert has_colour(figure, figures.COLOURS[1]) == (name != "accuracy_bars")
+
+
+def test_figures_leave_pyplot_alone():
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums(), plt.rcParams["text.color"]
+    FIGURES["lines"]()._repr_mimebundle_()
+    assert (plt.get_fignums(), plt.rcParams["text.color"]) == before
+
+
+def test_the_same_figure_is_the_same_file():
+    (first, _), (second, _) = (FIGURES["gradient_norms"]()._repr_mimebundle_() for _ in range(2))
+    assert first["image/svg+xml"] == second["image/svg+xml"]
+    assert first["image/png"] == second["image/png"]
+
+
+@pytest.mark.parametrize("pyplot", ["", "import matplotlib.pyplot"])
+def test_a_notebook_shows_a_figure_once(pyplot):
+    code = f"{pyplot}\nfrom orthobook import figures\nfigures.lines([0, 1], {{'a': [0, 1]}})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    assert "<svg" in output.data["image/svg+xml"]
+    assert output.metadata["image/png"]["width"] <= 480
+
+
+def test_histogram_counts_every_value_and_centres_a_bin_on_one():
+    rng = np.random.default_rng(0)
+    figure = figures.singular_value_histogram({"isometry": 1 + 1e-7 * rng.normal(size=50), "spread": [1e-3, 5, 0]})
+    for axes, bars in zip(figure.axes, (1, 3), strict=True):
+        (stairs,) = axes.patches
+        heights, edges, _ = stairs.get_data()
+        assert heights.sum() == pytest.approx(1)
+        assert (heights > 0).sum() == bars
+        around = np.searchsorted(edges, 1.0)
+        assert edges[around - 1] * edges[around] == pytest.approx(1)
+    assert "10⁻¹²" in figure.axes[-1].get_xlabel()
+
+
+def test_linear_histogram_centres_a_bin_on_one_too():
+    axes = figures.singular_value_histogram({"a": [0.0, 1.0, 2.0]}, log=False).axes[0]
+    heights, edges, _ = axes.patches[0].get_data()
+    around = np.searchsorted(edges, 1.0)
+    assert edges[around - 1] + edges[around] == pytest.approx(2)
+    assert heights.sum() == pytest.approx(1)
+
+
+def test_spectrum_by_depth_draws_median_and_range():
+    values = np.array([[1.0, 2.0, 9.0], [0.0, 3.0, 4.0]])
+    by_row = figures.spectrum_by_depth({"a": values}).axes[0]
+    by_depth = figures.spectrum_by_depth({"a": {1: values[0], 2: values[1]}}).axes[0]
+    for axes in (by_row, by_depth):
+        assert axes.lines[0].get_xydata().tolist() == [[1, 2], [2, 3]]
+        band = axes.collections[0].get_paths()[0].vertices[:, 1]
+        assert (band.min(), band.max()) == (1e-12, 9)
+        assert "at least 10⁻¹²" in axes.get_ylabel()
+
+
+def test_gradient_norms_draw_one_point_for_each_layer():
+    axes = figures.gradient_norms({"one": [1, 2, 4], "many": np.ones((3, 5))}).axes[0]
+    assert axes.lines[0].get_xydata().tolist() == [[0, 1], [1, 2], [2, 4]]
+    assert len(axes.collections) == 1  # a band for the batch alone
+    assert "least" not in axes.get_ylabel()
+
+
+def test_training_curves_of_seeds_have_a_band():
+    runs = [records([0.1, 0.5]), records([0.2, 0.7]), records([0.3, 0.6])]
+    loss, accuracy = figures.training_curves({"a": runs, "b": records([0.1, 0.9])}).axes
+    assert accuracy.lines[0].get_xydata() == pytest.approx(np.array([[0, 0.2], [10, 0.6]]))
+    assert loss.lines[0].get_ydata() == pytest.approx([1.8, 1.4])
+    assert len(accuracy.collections) == 1
+
+
+def test_training_curves_take_objects_and_leave_a_gap_where_a_run_diverged():
+    run = [SimpleNamespace(step=s, loss=x, accuracy=0.1) for s, x in enumerate([1.0, np.nan, np.inf])]
+    loss, _ = figures.training_curves({"a": run}).axes
+    assert np.isfinite(loss.lines[0].get_ydata()).tolist() == [True, False, False]
+
+
+def test_image_grid_shows_each_image_unchanged():
+    pixels = np.random.default_rng(0).random((7, 16))
+    figure = figures.image_grid(pixels, [str(i) for i in range(7)])
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == [str(i) for i in range(7)]
+    for axes, image in zip(shown, pixels, strict=True):
+        assert (axes.images[0].get_array() == image.reshape(4, 4)).all()
+
+
+def test_accuracy_bars_end_at_the_median_and_show_every_seed():
+    axes = figures.accuracy_bars({"a": 0.5, "b": [0.7, 0.9, 0.6]}).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [0.5, 0.7]
+    assert axes.lines[0].get_xdata().tolist() == [0.7, 0.9, 0.6]
+    assert [text.get_text() for text in axes.texts] == ["0.500", "0.700"]
+
+
+def test_past_the_colours_lines_are_dashed():
+    count = len(figures.COLOURS) + 1
+    axes = figures.lines([0, 1], {str(i): [i, i] for i in range(count)}).axes[0]
+    assert axes.lines[0].get_color() == axes.lines[-1].get_color()
+    assert axes.lines[0].get_linestyle() != axes.lines[-1].get_linestyle()
+
+
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
+@given(st.floats(1e-30, 1e30))
+def test_magnitude_is_right_to_three_digits(value):
+    printed = figures.magnitude(value)
+    mantissa, power = re.fullmatch(r"(?:([\d.]+)(?:×|$))?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", printed).groups()
+    read = float(mantissa or 1) * 10.0 ** int((power or "⁰").translate(SUPERSCRIPTS))
+    assert read == pytest.approx(value, rel=0.00501)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"), [(0, "0"), (np.inf, "∞"), (np.nan, "nan"), (1, "1.00"), (999.9, "10³"), (1e-12, "10⁻¹²")]
+)
+def test_magnitude_of_special_values(value, printed):
+    assert figures.magnitude(value) == printed
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: figures.singular_value_histogram({}), "non-empty mapping"),
+        (lambda: figures.singular_value_histogram([1, 2]), "non-empty mapping, got list"),
+        (lambda: figures.singular_value_histogram({"a": [-1]}), "a: .*not negative, got -1"),
+        (lambda: figures.singular_value_histogram({"a": []}), "a: expected at least one value"),
+        (lambda: figures.singular_value_histogram({"a": [np.nan, 1]}), r"a: .*finite values, got nan \(1 of 2\)"),
+        (lambda: figures.spectrum_by_depth({"a": np.ones(3)}), r"a: .*2 axes, got shape \(3,\)"),
+        (lambda: figures.gradient_norms({"a": np.ones((2, 2, 2))}), "1 or 2 axes"),
+        (lambda: figures.training_curves({"a": [{"step": 1, "loss": 2}]}), "accuracy is missing"),
+        (lambda: figures.training_curves({"a": []}), "at least one record"),
+        (lambda: figures.training_curves({"a": [records([1, 2]), records([1])]}), r"same steps, got \[1, 2\]"),
+        (lambda: figures.training_curves({"a": [records([1]), records([1], [5])]}), "same steps"),
+        (lambda: figures.lines([0, 1], {"a": [1, 2, 3]}), "expected 2 values, one for each x, got 3"),
+        (lambda: figures.image_grid(np.ones((2, 10))), "square, got 10 pixels"),
+        (lambda: figures.image_grid(np.ones((2, 9)), ["a"]), "expected none or 2, one for each image, got 1"),
+        (lambda: figures.accuracy_bars({"a": 85}), "between 0 and 1, got 85"),
+        (lambda: figures.lines([0], {str(i): [0] for i in range(13)}), "at most 12 series, got number 13"),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
