@@ -15,9 +15,10 @@ import pytest
 import yaml
 from playwright.sync_api import sync_playwright
 
-sys.path.append(str(Path(__file__).parent))  # for site_checks, which is no part of the package
-
 ROOT = Path(__file__).parents[2]
+
+# for site_checks and the book's own Sphinx extensions, which are no part of the package
+sys.path += [str(Path(__file__).parent), str(ROOT / "book" / "_ext")]
 
 
 @pytest.fixture(scope="session")

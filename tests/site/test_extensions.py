@@ -1,0 +1,52 @@
+"""The book's own Sphinx extensions: what they do to what Sphinx hands them, and how they fail."""
+
+from __future__ import annotations
+
+import docstrings
+import offline
+import pytest
+from sphinx.errors import ExtensionError
+
+
+def test_missing_wheel_is_named(monkeypatch):
+    monkeypatch.setattr(offline, "WHEEL", "no-such-wheel")
+    with pytest.raises(ExtensionError, match=r"no-such-wheel, which is not installed: .*requirements\.txt"):
+        offline.mathjax_source()
+
+
+def test_incomplete_wheel_is_named(monkeypatch):
+    monkeypatch.setattr(offline, "MATHJAX_PARTS", ("tex-chtml.js", "gone.js"))
+    with pytest.raises(ExtensionError, match=r"lacks gone\.js below"):
+        offline.mathjax_source()
+
+
+def test_font_preloads_go_and_other_links_stay():
+    preload = '<link rel="preload" as="font" type="font/woff2" crossorigin href="a.woff2" />\n'
+    script = '<link rel="preload" as="script" href="a.js" />\n'
+    assert offline.FONT_PRELOAD.sub("", preload + script + preload) == script
+
+
+@pytest.mark.parametrize(
+    ("address", "outside"),
+    [("https://a/b.js", True), ("http://a/b.js", True), ("//a/b.js", True), ("_static/b.js", False), ("", False)],
+)
+def test_outside_addresses_are_told_apart(address, outside):
+    assert offline.is_outside(address) is outside
+
+
+def test_bars_are_escaped_outside_code_alone():
+    assert docstrings.escape_bars("|t + τ| in ``a | b`` and `c | d`") == r"\|t + τ\| in ``a | b`` and `c | d`"
+
+
+def test_displayed_formulas_stay_aligned():
+    lines = ["The fold:", "", "    φ(t) = |t|", "    J    = ±1", "", "So |J| = 1."]
+    assert docstrings.display_indented(lines) == [
+        "The fold:",
+        "",
+        ".. code-block:: text",
+        "",
+        "    φ(t) = |t|",
+        "    J    = ±1",
+        "",
+        r"So \|J\| = 1.",
+    ]
