@@ -33,7 +33,7 @@ import sys
 
 if "google.colab" in sys.modules:
     %pip install --quiet "orthobook @ git+https://github.com/orthobook/orthobook@main"
-"""
+""".rstrip()
 COLAB_TAG = "hide-input"
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
@@ -170,7 +170,7 @@ def problems(notebook: NotebookNode, text: str) -> list[str]:
     code = [(i, cell) for i, cell in enumerate(notebook.cells, start=1) if cell.cell_type == "code"]
     found = [f"cell {i} ({cell.get('id')}) {problem}" for i, cell in code for problem in cell_problems(cell)]
     first = code[0][1] if code else None
-    if first is None or first.source.rstrip() != COLAB_CELL.rstrip():
+    if first is None or first.source != COLAB_CELL:
         found.append("the first code cell is not the one that installs the package in Colab:\n" + COLAB_CELL)
     elif COLAB_TAG not in first.metadata.get("tags", []):
         found.append(f"cell {code[0][0]} ({first.get('id')}) lacks the tag {COLAB_TAG!r}")
