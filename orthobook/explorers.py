@@ -65,7 +65,7 @@ class Explorer:
 
     def page(self) -> str:
         """Return the element that the book's script turns into a chart, a still picture inside for want of it."""
-        data = _compact(self.specification(_INK)).replace("</", "<\\/")
+        data = _compact(self.specification(_INK)).replace("<", "\\u003c")  # nothing in it can end the element
         still = self._still("svg", _INK)
         height = self._height(still)
         return (
@@ -110,7 +110,7 @@ def vegalite_version() -> str:
 def _config(ink: str) -> dict[str, Any]:
     quiet = {"domainColor": ink, "tickColor": ink, "gridColor": ink, "labelColor": ink, "titleColor": ink}
     return {
-        "background": None,
+        "background": "transparent",
         "font": _FONT,
         "aria": False,  # the description speaks for the chart, not one label for each bar
         "view": {"stroke": None},

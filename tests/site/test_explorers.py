@@ -1,0 +1,209 @@
+"""The charts of the built book, in a browser: every control of every chart, by keyboard and by mouse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+CHART = 'class="orthobook-chart"'
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> list[str]:
+    """The pages that hold a chart, as addresses within the site."""
+    found = sorted(p.relative_to(site).as_posix() for p in site.rglob("*.html") if CHART in p.read_text("utf-8"))
+    assert found, f"no page below {site} holds a chart"
+    return found
+
+
+@contextmanager
+def opened(browser, address: str, **options) -> Iterator:
+    """Visit a page, wait until its charts are drawn, and afterwards hold it to no request outside and no error."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    outside, errors = [], []
+    host = re.match(r"\w+://[^/]*/", address)[0]
+    page.on("request", lambda r: r.url.startswith((host, "data:", "blob:")) or outside.append(r.url))
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    if options.get("java_script_enabled", True):
+        page.wait_for_function(
+            "[...document.querySelectorAll('.orthobook-chart')].every(chart => chart.dataset.state)", timeout=60_000
+        )
+        states = page.eval_on_selector_all(".orthobook-chart", "charts => charts.map(c => c.dataset.state)")
+        assert set(states) == {"ready"}, f"{address}: {states}, {errors}"
+    yield page
+    assert outside == [], f"{address} asked other hosts"
+    assert errors == [], f"{address} raised script errors"
+    context.close()
+
+
+def luminance(colour: str) -> float:
+    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def press(control) -> None:
+    """Move a control as far as one key does."""
+    kind = control.evaluate("c => c.type")
+    control.focus()
+    if kind == "checkbox":
+        control.press("Space")
+    elif kind == "radio":
+        control.press("ArrowRight")
+    else:
+        last = control.evaluate(
+            "c => c.tagName === 'SELECT' ? c.selectedIndex === c.options.length - 1 : c.value === c.max"
+        )
+        forth, back = ("ArrowDown", "ArrowUp") if kind == "select-one" else ("ArrowRight", "ArrowLeft")
+        control.press(back if last else forth)
+
+
+def point(control) -> None:
+    """Move a control with the mouse; a list's popup belongs to the system, so there the choice itself is made."""
+    kind = control.evaluate("c => c.type")
+    if kind == "select-one":
+        control.select_option(index=control.evaluate("c => (c.selectedIndex + 1) % c.options.length"))
+    elif kind == "range":
+        box = control.bounding_box()
+        there = 0.25 if control.evaluate("c => (c.value - c.min) / (c.max - c.min) > 0.5") else 0.75
+        control.click(position={"x": there * box["width"], "y": box["height"] / 2})
+    else:
+        control.click()
+
+
+def movable(chart) -> list:
+    """The controls of a chart; of a row of radio buttons the one that is chosen, and for the mouse another."""
+    kinds = "select, input[type=range], input[type=checkbox], input[type=radio]:checked"
+    return [chart.locator(kinds).nth(i) for i in range(chart.locator(kinds).count())]
+
+
+def drawing(chart) -> str:
+    return chart.locator("svg").first.inner_html()
+
+
+def place(chart) -> dict:
+    """Where a chart lies in the page, whatever the page is scrolled to."""
+    return chart.evaluate("c => { const b = c.getBoundingClientRect(); return [b.top + scrollY, b.width, b.height]; }")
+
+
+def changes(page, chart, action) -> bool:
+    """Whether an action changes the drawing within two seconds; the chart must stay where it is, as large as it is."""
+    before, where = drawing(chart), place(chart)
+    action()
+    for _ in range(40):
+        if drawing(chart) != before:
+            break
+        page.wait_for_timeout(50)
+    assert place(chart) == where, "the chart moved or changed its size"
+    return drawing(chart) != before
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
+def test_every_control_redraws_by_keyboard_and_mouse(browser, server, pages, viewport):
+    for name in pages:
+        with opened(browser, f"{server}/{name}", viewport=viewport) as page:
+            for chart in page.locator(".orthobook-chart").all():
+                controls = movable(chart)
+                assert controls, f"{name}: a chart without controls"
+                for control in controls:
+                    label = control.evaluate("c => (c.closest('.vega-bind').textContent)")
+                    chosen = control.evaluate("c => c.type") == "radio"
+                    assert changes(page, chart, lambda c=control: press(c)), f"{name}: {label}, by keyboard"
+                    page.wait_for_timeout(400)
+                    assert chart.locator("[aria-live=polite]").inner_text(), f"{name}: {label} is not announced"
+                    if chosen:
+                        group = chart.locator("[role=radiogroup]", has=page.locator("input:checked:focus"))
+                        control = group.locator("input:not(:checked)").first
+                    assert changes(page, chart, lambda c=control: point(c)), f"{name}: {label}, by mouse"
+
+
+def test_charts_and_controls_have_names(browser, server, pages):
+    for name in pages:
+        with opened(browser, f"{server}/{name}", viewport=DESKTOP) as page:
+            for chart in page.locator(".orthobook-chart").all():
+                assert len(chart.get_by_role("img").get_attribute("aria-label").split()) > 5
+                for control in chart.locator("input, select").all():
+                    names = control.evaluate(
+                        "c => [c.getAttribute('aria-label'), ...[...c.labels].map(l => l.innerText)]"
+                    )
+                    assert any(n and n.strip() for n in names), f"{name}: a control without a name"
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_stands_out_in_both_modes(browser, server, pages, mode):
+    for name in pages:
+        with opened(browser, f"{server}/{name}", viewport=DESKTOP, color_scheme=mode) as page:
+            assert page.evaluate("document.documentElement.dataset.theme") == mode
+            ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (luminance(ground) > 0.5) == (mode == "light")
+            # Nothing between a chart and the page may lay a card of another colour behind it.
+            behind = page.eval_on_selector_all(
+                ".orthobook-chart",
+                """charts => charts.flatMap(chart => {
+                    const grounds = [];
+                    for (let e = chart; e !== document.body; e = e.parentElement)
+                        grounds.push(getComputedStyle(e).backgroundColor);
+                    return grounds.filter(g => g !== 'rgba(0, 0, 0, 0)');
+                })""",
+            )
+            assert set(behind) <= {ground}, f"{name}: a card behind a chart"
+            inks = page.eval_on_selector_all(
+                ".orthobook-chart svg text", "texts => texts.map(t => getComputedStyle(t).fill)"
+            )
+            assert inks
+            assert min(contrast(ink, ground) for ink in inks) >= 4.5, f"{name}: pale text"
+
+
+def test_charts_fit_a_telephone_from_the_file_system(browser, site, pages):
+    for name in pages:
+        with opened(browser, (site / name).as_uri(), viewport=TELEPHONE, color_scheme="dark") as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE["width"], name
+            for chart in page.locator(".orthobook-chart").all():
+                overflow = chart.evaluate(
+                    """chart => {
+                        const edge = chart.getBoundingClientRect().right;
+                        const parts = chart.querySelectorAll('svg, svg text, input, select, label');
+                        return Math.max(...[...parts].map(part => part.getBoundingClientRect().right)) - edge;
+                    }"""
+                )
+                assert overflow <= 2, f"{name}: a chart is {overflow} pixels too wide"
+                shrunk = chart.locator("svg").evaluate("s => s.getBoundingClientRect().width / s.viewBox.baseVal.width")
+                assert shrunk > 0.98, f"{name}: a chart and its text are shrunk to {shrunk:.2f}"
+
+
+def test_charts_follow_the_window(browser, server, pages):
+    with opened(browser, f"{server}/{pages[0]}", viewport=DESKTOP) as page:
+        svg = page.locator(".orthobook-chart svg").first
+        before = svg.bounding_box()["width"]
+        page.set_viewport_size(TELEPHONE)
+        page.wait_for_timeout(500)
+        assert svg.bounding_box()["width"] < before
+        assert svg.bounding_box()["width"] <= TELEPHONE["width"]
+
+
+def test_a_still_picture_stands_in_where_scripts_are_off(browser, server, pages):
+    for name in pages:
+        with opened(browser, f"{server}/{name}", viewport=TELEPHONE, java_script_enabled=False) as page:
+            for chart in page.locator(".orthobook-chart").all():
+                assert chart.locator("[role=img]").bounding_box()["height"] > 100
+                assert chart.locator("svg path").count() > 5
+
+
+def test_only_pages_with_charts_load_the_scripts(site, pages):
+    loading = {p.relative_to(site).as_posix() for p in site.rglob("*.html") if "charts/vega.js" in p.read_text("utf-8")}
+    assert loading == set(pages)
+    for script in ("vega.js", "charts.js", "charts.css", "licences.txt"):
+        assert (site / "_static" / "vendor" / "charts" / script).stat().st_size > 500

@@ -1,0 +1,323 @@
+"""Interactive figures: valid, small, self-contained specifications that hold what was given."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from types import ModuleType, SimpleNamespace
+
+import altair as alt
+import numpy as np
+import pytest
+import vl_convert
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orthobook import explorers
+from orthobook.figures import COLOURS
+
+ARCHITECTURES = ("shifted-fold", "plain-relu", "scaled-residual")
+DEPTHS = (5, 50, 200)
+
+
+def history(accuracies, steps=(0, 50, 100)):
+    return [{"step": s, "loss": 2 - a, "accuracy": a} for s, a in zip(steps, accuracies, strict=True)]
+
+
+def spectra(samples: int = 64) -> dict:
+    rng = np.random.default_rng(0)
+    return {(a, d): np.exp(i * rng.normal(size=samples)) for i, a in enumerate(ARCHITECTURES) for d in DEPTHS}
+
+
+def norms() -> dict:
+    return {(a, d): 2.0 ** (-i * np.arange(d + 1.0)) for i, a in enumerate(ARCHITECTURES) for d in DEPTHS}
+
+
+def curves() -> dict:
+    layers = np.arange(1, 31)
+    return {(a, g): np.stack([g**layers * k for k in (0.5, 1, 2)]) for a in ARCHITECTURES for g in (0.9, 1.0, 1.1)}
+
+
+def training() -> tuple[dict, dict]:
+    rng = np.random.default_rng(0)
+    by_step = {(r, s): np.exp(0.01 * s * rng.normal(size=64)) for r in ("free", "constrained") for s in (0, 50, 100)}
+    return by_step, {"free": history([0.1, 0.4, np.nan]), "constrained": history([0.1, 0.5, 0.8])}
+
+
+EXPLORERS = {
+    "spectrum": lambda: explorers.spectrum_explorer(spectra()),
+    "gradient norm": lambda: explorers.gradient_norm_explorer(norms()),
+    "gain": lambda: explorers.gain_explorer(curves()),
+    "training": lambda: explorers.training_explorer(*training()),
+    "fold": lambda: explorers.fold_explorer(),
+}
+
+
+def rows(specification: dict) -> list[dict]:
+    """Every row of data in a specification."""
+    return [row for values in specification["datasets"].values() for row in values]
+
+
+def set_controls(specification: dict, values: dict) -> dict:
+    """The specification with its controls, named by their labels, at other values."""
+    labels = {p["bind"]["name"]: p for p in specification["params"] if "bind" in p}
+    for label, value in values.items():
+        labels[label]["value"] = value
+    return specification
+
+
+def svg(specification: dict) -> str:
+    return vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=explorers.vegalite_version())
+
+
+def words(picture: str) -> str:
+    return " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", picture))
+
+
+def line_path(picture: str, colour: str) -> str | None:
+    """The path of the one line of a colour, if it is drawn."""
+    paths = re.findall(rf'<path d="(M[^"]+)" stroke="{colour}"', picture)
+    return paths[0] if paths else None
+
+
+class Page(HTMLParser):
+    """The data and the words of an explorer's element."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.script, self.tag, self.tags, self.label = "", "", [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tag = tag
+        self.tags.append(tag)
+        if tag == "div":
+            self.label = dict(attrs).get("aria-label") or self.label
+
+    def handle_data(self, data):
+        if self.tag == "script":
+            self.script += data
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_specification_is_valid_and_compiles(name):
+    specification = EXPLORERS[name]().specification()
+    alt.Chart.from_dict(specification)  # validates against the schema of Vega-Lite
+    vl_convert.vegalite_to_vega(json.dumps(specification), vl_version=explorers.vegalite_version())
+    assert json.loads(json.dumps(specification, allow_nan=False)) == specification
+    assert all(p["bind"]["name"] for p in specification["params"] if "bind" in p)
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_page_is_small_and_asks_no_other_host(name):
+    explorer = EXPLORERS[name]()
+    text = explorer.page()
+    assert len(text.encode()) < 300_000
+    addresses = set(re.findall(r"https?://[^\"' ]+", text))
+    assert {a.split("/")[2] for a in addresses} <= {"vega.github.io", "www.w3.org"}  # names of formats, never fetched
+    page = Page(text)
+    assert json.loads(page.script)["description"] == page.label == explorer.description
+    assert "currentColor" in text
+    assert {"noscript", "svg"} <= set(page.tags)
+
+
+def test_hostile_names_stay_text():
+    name = '</script><script>alert("&")</script>'
+    text = explorers.spectrum_explorer({(name, 1): [1.0]}).page()
+    page = Page(text)
+    assert page.tags.count("script") == 1
+    assert {row["name"] for row in rows(json.loads(page.script))} == {name}
+    assert "<script>alert" not in text
+
+
+def test_description_can_be_given():
+    explorer = explorers.spectrum_explorer({("a", 1): [1.0]}, description="One “point”.")
+    assert Page(explorer.page()).label == explorer.specification()["description"] == "One “point”."
+
+
+def test_front_ends_get_what_they_draw(monkeypatch):
+    explorer = EXPLORERS["spectrum"]()
+    monkeypatch.delenv("ORTHOBOOK_BUILD", raising=False)
+    lab = explorer._repr_mimebundle_()
+    assert set(lab) == {"application/vnd.vegalite.v5+json", "text/plain"}
+    assert lab["application/vnd.vegalite.v5+json"]["$schema"].endswith("/v5.json")
+
+    monkeypatch.setenv("ORTHOBOOK_BUILD", "1")
+    book = explorer._repr_mimebundle_()
+    assert book["text/html"] == explorer.page()
+    assert book["image/png"].startswith(b"\x89PNG")
+
+    monkeypatch.delenv("ORTHOBOOK_BUILD")
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    assert "vegaEmbed" in explorer._repr_mimebundle_()["text/html"]
+
+
+def test_spectrum_counts_every_value_and_keeps_an_isometry_in_one_bin():
+    rng = np.random.default_rng(0)
+    isometry, spread = 1 + 1e-7 * rng.normal(size=50), np.array([0, 1e-10, 1e-3, 1e-3, 7, 1e6])
+    specification = explorers.spectrum_explorer({("iso", 3): isometry, ("wide", 3): spread}).specification()
+    iso, wide = rows(specification)
+    assert iso["share"].count(1) == 1
+    assert sum(iso["share"]) == 1
+    assert sorted(s for s in wide["share"] if s) == pytest.approx([1 / 6, 1 / 6, 1 / 3, 1 / 3], abs=1e-4)
+    assert wide["share"][0] == pytest.approx(1 / 3, abs=1e-4)  # both that lie below the axis
+    assert wide["share"][-1] == pytest.approx(1 / 6, abs=1e-4)
+    drawn = words(svg(specification))
+    assert "min 0 · median 10⁻³ · max 10⁶" in drawn
+    assert "condition number ∞ · 33% below 10⁻⁸ · 17% above 10⁴" in drawn
+    assert "≤10⁻⁸" in drawn
+    assert "≥10⁴" in drawn
+
+
+def test_spectrum_follows_its_controls():
+    given = spectra()
+    specification = explorers.spectrum_explorer(given).specification()
+    drawn = words(svg(set_controls(specification, {"Architecture": "scaled-residual", "Depth": 5})))
+    assert "scaled-residual, depth 5" in drawn
+    assert "plain-relu, depth 5" in drawn
+    singular = given["scaled-residual", 5]
+    stated = re.findall(r"condition number ([\d.]+)(?:×10([⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", drawn)[0]
+    exponent = int((stated[1] or "⁰").translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")))
+    assert float(stated[0]) * 10**exponent == pytest.approx(singular.max() / singular.min(), rel=0.01)
+
+
+def test_one_architecture_has_one_panel():
+    specification = explorers.spectrum_explorer({("a", 1): [1.0], ("a", 2): [2.0]}).specification()
+    assert len(specification["vconcat"]) == 1
+    assert [p["bind"]["name"] for p in specification["params"] if "bind" in p] == ["Architecture", "Depth"]
+
+
+def test_gradient_norms_keep_both_ends_and_state_their_ratio():
+    specification = explorers.gradient_norm_explorer(norms()).specification()
+    for row in rows(specification):
+        assert (row["layer"][0], row["layer"][-1]) == (0, row["depth"])
+        slope = -np.log10(2) * ARCHITECTURES.index(row["name"])
+        expected = np.maximum(slope * np.array(row["layer"]), -12)
+        assert row["norm"] == pytest.approx(expected, abs=1e-3)
+    drawn = words(svg(set_controls(specification, {"Depth": 5})))
+    assert "shifted-fold: 1.00" in drawn
+    assert "plain-relu: 32.0" in drawn
+    assert "scaled-residual: 1.02×10³" in drawn
+
+
+def test_check_boxes_hide_series():
+    specification = explorers.gradient_norm_explorer(norms()).specification()
+    assert line_path(svg(specification), COLOURS[1])
+    hidden = svg(set_controls(specification, {"plain-relu": False}))
+    assert line_path(hidden, COLOURS[0])
+    assert line_path(hidden, COLOURS[1]) is None
+
+
+def test_vanished_gradients_are_drawn_at_the_limit():
+    drawn = words(svg(explorers.gradient_norm_explorer({("a", 2): [0.0, 0.5, 1.0]}).specification()))
+    assert "≤10⁻¹²" in drawn
+    assert "a: 0" in drawn
+
+
+def test_gain_draws_what_was_given():
+    specification = explorers.gain_explorer(curves()).specification()
+    row = next(r for r in rows(specification) if r["gain"] == 1.1)
+    assert row["layer"] == list(range(1, 31))
+    assert row["middle"] == pytest.approx(np.arange(1, 31) * np.log10(1.1), abs=1e-3)
+    assert np.array(row["high"]) - row["low"] == pytest.approx(np.log10(4), abs=2e-3)
+    assert f"plain-relu: {1.1**30:.1f}" in words(svg(set_controls(specification, {"Gain": 1.1})))
+    medians = {key: values[1] for key, values in curves().items()}
+    alone = rows(explorers.gain_explorer(medians).specification())[0]
+    assert alone["low"] == alone["middle"] == alone["high"]
+
+
+def test_gains_from_linspace_are_printed_plainly():
+    gains = np.linspace(0.7, 1.3, 7)
+    specification = explorers.gain_explorer({("a", g): [1.0, g] for g in gains}).specification()
+    (control,) = (p for p in specification["params"] if p.get("bind", {}).get("name") == "Gain")
+    assert control["bind"]["options"] == [0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3]
+    assert control["value"] == 1.0
+    assert "a: 1.30" in words(svg(set_controls(specification, {"Gain": 1.3})))
+
+
+def test_training_moves_along_the_curve():
+    specification = EXPLORERS["training"]().specification()
+    drawn = words(svg(set_controls(specification, {"Step": 50})))
+    assert "free, step 50" in drawn
+    assert "Accuracy at step 50" in drawn
+    assert "free: 0.400" in drawn
+    assert "constrained: 0.500" in drawn
+    diverged = words(svg(set_controls(specification, {"Step": 100})))
+    assert "free: none" in diverged
+    assert "constrained: 0.800" in diverged
+
+
+def test_training_takes_objects_and_the_loss():
+    by_step, histories = training()
+    objects = {run: [SimpleNamespace(**record) for record in records] for run, records in histories.items()}
+    specification = explorers.training_explorer(by_step, objects, quantity="loss").specification()
+    assert "constrained: 1.900" in words(svg(specification))
+
+
+STANDARD_FOLD = svg(explorers.fold_explorer().specification())  # of slopes 1 and 0
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.integers(-15, 15), st.integers(-15, 15))
+def test_every_two_slopes_make_the_same_fold(first, second):
+    specification = explorers.fold_explorer().specification()
+    drawn = svg(set_controls(specification, {"Slope s₁ (t > 0)": first / 10, "Slope s₂ (t < 0)": second / 10}))
+    if first == second:
+        assert "no fold" in words(drawn)
+        assert line_path(drawn, COLOURS[1]) is None
+        return
+    assert "φ(t) = |t|" in words(drawn)
+    assert points(line_path(drawn, COLOURS[1])) == pytest.approx(points(line_path(STANDARD_FOLD, COLOURS[1])), abs=1e-6)
+    assert f"r = {(first - second) / 20:.2f}".replace("-", "−")[:-1] in words(drawn)
+
+
+def points(path: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", path)]
+
+
+def test_fold_names_known_activations():
+    specification = explorers.fold_explorer().specification()
+    known = {(1, 0): "ReLU", (1, -1): "absolute value", (1, 0.1): "leaky ReLU", (0.5, 0.5): "linear"}
+    for (first, second), name in known.items():
+        controls = {"Slope s₁ (t > 0)": first, "Slope s₂ (t < 0)": second}
+        assert f"σ(t): {name}" in words(svg(set_controls(specification, controls)))
+
+
+def test_long_lines_are_thinned_and_large_charts_refused():
+    depth = 5000
+    small = explorers.gradient_norm_explorer({("a", depth): np.ones(depth + 1)})
+    assert len(rows(small.specification())[0]["layer"]) == 200
+    many = {(f"a{i}", d): np.linspace(1, 2, d + 1) for i in range(12) for d in range(200, 220)}
+    with pytest.raises(ValueError, match=r"would add \d+ bytes to the page, of 250000 allowed: show fewer"):
+        explorers.gradient_norm_explorer(many)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: explorers.spectrum_explorer({}), "spectra: expected a non-empty mapping"),
+        (lambda: explorers.spectrum_explorer({"a": [1]}), r"spectra: expected keys \(name, depth\), got 'a'"),
+        (lambda: explorers.spectrum_explorer({("a", 1): [1], ("b", 2): [1]}), r"\('a', 2\) is missing"),
+        (lambda: explorers.spectrum_explorer({("a", 1): [-1]}), r"\('a', 1\): .*not negative, got -1"),
+        (lambda: explorers.spectrum_explorer({("a", 1): []}), "at least one value"),
+        (lambda: explorers.spectrum_explorer({("a", 1): [np.inf]}), "finite values, got inf"),
+        (lambda: explorers.spectrum_explorer({("a", 1): [1]}, limits=(1, 2)), r"limits: .*got \(1, 2\)"),
+        (lambda: explorers.gradient_norm_explorer({("a", 3): [1, 1]}), r"depth \+ 1 = 4 norms, got 2"),
+        (lambda: explorers.gain_explorer({("a", 1.0): np.ones((2, 9))}), r"\(depth,\) or \(3, depth\), got \(2, 9\)"),
+        (lambda: explorers.gain_explorer({1.0: [1]}), r"curves: expected keys \(name, gain\), got 1.0"),
+        (lambda: explorers.training_explorer({("a", 0): [1]}, {"b": history([1, 1, 1])}), r"runs \['a'\], got \['b'\]"),
+        (
+            lambda: explorers.training_explorer({("a", 0): [1]}, {"a": history([1, 1, 1])}, quantity="error"),
+            "'accuracy' or 'loss', got 'error'",
+        ),
+        (
+            lambda: explorers.spectrum_explorer({(str(i), 1): [1] for i in range(13)}),
+            "at most 12 series, got number 13",
+        ),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
