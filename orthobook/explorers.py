@@ -22,6 +22,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthobook.figures import COLOURS, GREY, column, magnitude, named, not_negative, power_of_ten, series_style
 
+__all__ = [
+    "PAYLOAD_LIMIT",
+    "Explorer",
+    "fold_explorer",
+    "gain_explorer",
+    "gradient_norm_explorer",
+    "spectrum_explorer",
+    "training_explorer",
+]
+
 PAYLOAD_LIMIT = 250_000
 """Bytes that a chart's specification may have; the still picture for readers without scripts comes on top."""
 
@@ -398,7 +408,8 @@ def gradient_norm_explorer(
     Parameters
     ----------
     norms
-        (architecture, depth) → array (depth + 1,), the input's gradient first; every architecture at every depth.
+        (architecture, depth) → array (depth + 1,), the input's gradient first, or (depth + 1, batch), of which the
+        median is drawn; every architecture at every depth.
     limits
         Norms beyond them are drawn at them, and the axis says so.
     description
@@ -411,7 +422,10 @@ def gradient_norm_explorer(
         exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, depths = _pairs(norms, "norms", "depth")
-    arrays = {pair: not_negative(values, f"norms{pair}", 1) for pair, values in pairs.items()}
+    arrays = {}
+    for pair, values in pairs.items():
+        array = not_negative(values, f"norms{pair}", 1, 2)
+        arrays[pair] = np.median(array, axis=1) if array.ndim == 2 else array
     for (name, d), values in arrays.items():
         if len(values) != d + 1:
             raise ValueError(f"norms{name, d}: expected depth + 1 = {d + 1} norms, got {len(values)}")

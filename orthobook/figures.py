@@ -18,6 +18,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "GREY",
+    "accuracy_bars",
+    "gradient_norms",
+    "image_grid",
+    "lines",
+    "magnitude",
+    "singular_value_histogram",
+    "spectrum_by_depth",
+    "training_curves",
+]
+
 GREY = "#7b7b7b"
 """Ink for text and axes: contrast 4.2 with white and with the book's dark page alike."""
 

@@ -202,6 +202,12 @@ def test_gradient_norms_keep_both_ends_and_state_their_ratio():
     assert "scaled-residual: 1.02×10³" in drawn
 
 
+def test_gradient_norms_of_a_batch_are_their_median():
+    batch = np.array([[1.0, 8.0, 2.0], [4.0, 4.0, 16.0]])
+    (row,) = rows(explorers.gradient_norm_explorer({("a", 1): batch}).specification())
+    assert row["norm"] == pytest.approx(np.log10([2, 4]), abs=1e-3)
+
+
 def test_check_boxes_hide_series():
     specification = explorers.gradient_norm_explorer(norms()).specification()
     assert line_path(svg(specification), COLOURS[1])
