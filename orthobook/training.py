@@ -156,8 +156,8 @@ def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: boo
     history: list[Measurement] = []
     seconds = 0.0
     batches = _batches(len(split), config)
-    bar = tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", disable=not progress, leave=False)
-    with bar:
+    hidden = {} if progress else {"disable": True}  # left out, the choice is that of the environment's TQDM_DISABLE
+    with tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", leave=False, **hidden) as bar:
         for step in range(1, config.steps + 1):
             start = time.perf_counter()
             batch = next(batches).to(net.device)
