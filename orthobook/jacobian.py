@@ -51,11 +51,13 @@ def jacobians(
     if not x.isfinite().all():
         raise ValueError("inputs must be finite, but hold nan or inf")
     dtype = net.dtype if dtype is None else dtype
-    with full_precision(net.device):
-        state = net.embed(x).to(dtype)
-        tangents = torch.eye(net.width, dtype=dtype, device=net.device).repeat(len(x), 1, 1)
+    # Apple's MPS has no float64: there the CPU takes over.
+    device = torch.device("cpu") if net.device.type == "mps" and dtype == torch.float64 else net.device
+    with full_precision(device):
+        state = net.embed(x).to(device, dtype)
+        tangents = torch.eye(net.width, dtype=dtype, device=device).repeat(len(x), 1, 1)
         for layer in net.layers():
-            layer = {name: parameter.to(dtype) for name, parameter in layer.items()}
+            layer = {name: parameter.to(device, dtype) for name, parameter in layer.items()}
             state, tangents = net.block.push(state, tangents, **layer)
             yield tangents.mT
 

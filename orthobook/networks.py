@@ -84,6 +84,8 @@ def build(
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
     device = best_device(dtype) if device is None else torch.device(device)
+    if device.type == "mps" and dtype == torch.float64:
+        raise ValueError("device 'mps' has no torch.float64; use dtype torch.float32 or device 'cpu'")
     generator = torch.Generator().manual_seed(seed)
     network = DeepNetwork(kind, depth, width, inputs, classes, generator=generator, dtype=dtype)
     network.architecture = architecture

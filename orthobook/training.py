@@ -10,6 +10,7 @@ The seed fixes the order of the examples, the network's own seed its parameters;
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -156,8 +157,8 @@ def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: boo
     history: list[Measurement] = []
     seconds = 0.0
     batches = _batches(len(split), config)
-    hidden = {} if progress else {"disable": True}  # left out, the choice is that of the environment's TQDM_DISABLE
-    with tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", leave=False, **hidden) as bar:
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks overlooks the variable
+    with tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", leave=False, disable=hidden) as bar:
         for step in range(1, config.steps + 1):
             start = time.perf_counter()
             batch = next(batches).to(net.device)

@@ -126,6 +126,11 @@ def test_bad_sizes_are_named(argument, value):
         ob.build("linear", **sizes)
 
 
+def test_mps_and_float64_exclude_each_other():
+    with pytest.raises(ValueError, match="device 'mps' has no"):
+        ob.build("linear", depth=1, width=2, inputs=3, classes=2, dtype=torch.float64, device="mps")
+
+
 def test_bad_dtypes_and_inputs_are_named(generator):
     with pytest.raises(ValueError, match=r"dtype must be torch\.float32 or torch\.float64, got torch\.float16"):
         ob.build("linear", depth=1, width=2, inputs=3, classes=2, dtype=torch.float16)
