@@ -50,7 +50,7 @@ serve: book
 	@$(VENV_PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 bench: environment
-	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
+	@for script in training_step jacobian; do echo "== benchmarks/$$script.py"; $(VENV_PYTHON) benchmarks/$$script.py || exit 1; done
 
 notebooks: environment
 	$(VENV_PYTHON) scripts/normalise_notebooks.py

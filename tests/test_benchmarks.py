@@ -1,0 +1,131 @@
+"""The benchmarks run, compare equals with equals, and print what they say. No test asserts a time."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+
+import orthobook as ob
+from orthobook.orthogonal import haar
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+SPREAD = re.compile(r"(\S+) \[(\S+), (\S+)\]")
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    """Import a benchmark as if its folder were the working folder."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def table(output, title):
+    """Return the rows of the table with a title, as name and cells."""
+    lines = output.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(title))
+    end = lines.index("", start)
+    cells = [re.split(r"  +", line.strip()) for line in lines[start + 2 : end]]
+    return {name: row for name, *row in cells}
+
+
+def check_spreads(cells):
+    for cell in cells:
+        median, low, high = map(float, SPREAD.fullmatch(cell).groups())
+        assert 0 <= low <= median <= high < float("inf")
+        assert high > 0
+
+
+def test_training_step_prints_a_row_for_every_candidate():
+    done = run("training_step.py", "--depth=3", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
+    assert done.returncode == 0, done.stderr
+    assert "depth 3, width 8, batch 4, repetitions 2, threads 1, seed 0" in done.stdout
+    assert f"torch {torch.__version__}" in done.stdout
+    rows = table(done.stdout, "one training step")
+    assert len(rows) == 8
+    for cells in rows.values():
+        assert len(cells) == 3
+        check_spreads(cells)
+    assert rows["orthobook, free"][1] == "1.00 [1.00, 1.00]"
+    assert rows["nn.Sequential, Adam"][2] == "1.00 [1.00, 1.00]"
+    assert len(re.findall(r"^(?:constrained|fastest parametrisation) / .*\]$", done.stdout, re.MULTILINE)) == 4
+    assert float(re.search(r"retraction: (\S+) iterations", done.stdout).group(1)) >= 1
+
+
+def test_jacobian_prints_times_differences_and_memory():
+    done = run("jacobian.py", "--depth=8", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout, "Jacobian")
+    assert len(rows) == 4
+    for name, (*spreads, difference) in rows.items():
+        check_spreads(spreads)
+        assert 0 <= float(difference) < 1e-5, name
+    memory = {name: list(map(float, cells)) for name, cells in table(done.stdout, "peak memory").items()}
+    assert memory.keys() == rows.keys()
+    # 4 inputs, 8 × 8 float32: Jacobians before and after a layer take 2 KiB. Autograd stores every layer's state.
+    assert len(set(memory["orthobook.jacobian"])) == 1
+    assert memory["orthobook.jacobian"][0] >= 0.002
+    assert memory["autograd, a row at a time"][0] < memory["autograd, a row at a time"][2]
+
+
+@pytest.mark.parametrize("script", ["training_step.py", "jacobian.py"])
+def test_a_size_below_one_is_refused(script):
+    done = run(script, "--depth=0")
+    assert done.returncode == 2
+    assert "must be at least 1, got 0" in done.stderr
+
+
+@pytest.mark.parametrize("orthogonal_map", [None, "cayley", "matrix_exp", "householder"])
+def test_the_candidates_are_one_network(benchmark_module, generator, orthogonal_map):
+    module = benchmark_module("training_step")
+    net = module.network(Namespace(depth=5, width=8, seed=0))
+    with torch.no_grad():
+        net.trunk["bias"].normal_(generator=generator)
+    x = torch.randn(6, module.INPUTS, generator=generator)
+    torch.testing.assert_close(module.sequential(net, orthogonal_map)(x), net(x), rtol=0, atol=2e-5)
+
+
+def test_iterations_of_the_retraction_are_counted(benchmark_module, generator):
+    module = benchmark_module("training_step")
+    stack = haar(3, 6, 6, generator=generator)
+    counts = []
+    for scale in (1, 1.0001, 1.1):
+        with module.Retractions() as counter:
+            ob.retract(scale * stack)
+        counts.append(counter.iterations)
+    # On the manifold nothing is left to do; nearby, little; each iteration squares the error.
+    assert counts[0] == 0 < counts[1] < counts[2]
+
+
+def test_peak_memory_counts_what_is_alive_at_one_time(benchmark_module):
+    def together():
+        return [torch.empty(256) for _ in range(4)]
+
+    def in_turn():
+        for _ in range(4):
+            torch.empty(256)
+
+    peaks = benchmark_module("jacobian").peak_bytes({"together": together, "in turn": in_turn})
+    assert peaks == {"together": 4 * 1024, "in turn": 1024}
+
+
+def test_timing_takes_turns(benchmark_module):
+    timing = benchmark_module("timing")
+    order = []
+    seconds = timing.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, repetitions=2)
+    assert "".join(order) == ("a" * timing.BURST + "b" * timing.BURST) * 2
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
+    assert timing.ratios([2.0, 9.0], [4.0, 3.0]) == [0.5, 3.0]
+    assert timing.spread([5.0, 1.0, 2.0, 3.0, 4.0]) == "3.00 [2.00, 4.00]"
