@@ -24,6 +24,7 @@ __all__ = [
     "fold_of",
     "identity",
     "leaky_relu",
+    "lowered_absolute",
     "relu",
     "shifted_fold",
     "tanh",
@@ -76,8 +77,18 @@ def leaky_relu(slope: float) -> Activation:
     return two_slopes(1.0, slope)
 
 
+def lowered_absolute(threshold: float) -> Activation:
+    """Return σ(t) = |t| − τ, which after a bias of τ is the shifted fold."""
+    return Activation(
+        f"absolute value lowered by {threshold:g}",
+        lambda z: z.abs().sub_(threshold),
+        _sign,
+        slopes=(1.0, -1.0),
+    )
+
+
 def shifted_fold(threshold: float) -> Activation:
-    """Return φ(t) = |t + τ| − τ: the identity above the threshold −τ, folded back below it."""
+    """Return φ(t) = |t + τ| − τ: the identity above −τ, folded back below it."""
     return Activation(
         f"shifted fold, τ = {threshold:g}",
         lambda z: (z + threshold).abs() - threshold,

@@ -16,6 +16,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -170,7 +171,7 @@ class Absolute(Feedforward):
 @register("shifted-fold")
 @dataclass(frozen=True, kw_only=True)
 class ShiftedFold(Feedforward):
-    """x ↦ |Wx + b + τ| − τ, W orthogonal: near-linear at the start, as only coordinates below −τ are folded.
+    """x ↦ |Wx + b| − τ, W orthogonal, b = τ at the start: the identity where Wx > −τ, so at first near-linear.
 
     ``threshold`` is τ, in units of a coordinate's root mean square, which the embedding sets to about 1.
     """
@@ -181,17 +182,24 @@ class ShiftedFold(Feedforward):
     def __post_init__(self) -> None:
         _check_finite("threshold", self.threshold)
 
-    @property
+    @cached_property
     def activation(self) -> Activation:
-        return activations.shifted_fold(self.threshold)
+        return activations.lowered_absolute(self.threshold)
+
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw Haar weights of shape (depth, n, n) and biases of shape (depth, n), τ for every coordinate."""
+        parameters = super().init(depth, width, generator, dtype)
+        parameters["bias"] += self.threshold
+        return parameters
 
 
 @register("partial-fold")
 @dataclass(frozen=True, kw_only=True)
 class PartialFold(ShiftedFold):
-    """Fold the first m coordinates of Wx + b at −τ and leave the other n − m as they are; W orthogonal.
+    """Let z = Wx + b, W orthogonal: x ↦ (|z₁| − τ, …, |z_m| − τ, z_{m+1}, …, z_n).
 
-    ``folds`` is m, half the width by default: m = 0 is linear, m = n the shifted fold.
+    ``folds`` is m, half the width by default: m = 0 is linear, m = n the shifted fold. At the start b is τ for the
+    coordinates that fold and 0 for the others.
     """
 
     folds: int | None = None
@@ -199,8 +207,14 @@ class PartialFold(ShiftedFold):
     def resolve(self, depth: int, width: int) -> PartialFold:
         return replace(self, folds=_resolve_folds(self.folds, width, default=width // 2))
 
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw Haar weights of shape (depth, n, n) and biases of shape (depth, n), τ or 0."""
+        parameters = super().init(depth, width, generator, dtype)
+        parameters["bias"][:, self.folds :] = 0
+        return parameters
+
     def forward(self, x: Points, *, weight: Matrix, bias: Bias) -> Points:
-        """Return (φ(z₁ … z_m), z_{m+1} … z_n), z = Wx + b."""
+        """Return (|z₁| − τ, …, |z_m| − τ, z_{m+1}, …, z_n), z = Wx + b."""
         z = torch.addmm(bias, x, weight.mT)
         return torch.cat((self.activation(z[..., : self.folds]), z[..., self.folds :]), dim=-1)
 

@@ -23,6 +23,7 @@ __all__ = [
     "DASHES",
     "GREY",
     "accuracy_bars",
+    "folded_sheets",
     "gradient_norms",
     "image_grid",
     "lines",
@@ -434,6 +435,52 @@ def lines(
         ax.set_aspect("equal")
     _legend(figure, ax, len(curves))
     return figure
+
+
+@_styled
+def folded_sheets(sheets: Mapping[str, tuple[ArrayLike, ArrayLike]], *, columns: int = 2) -> Figure:
+    """Draw ruled sheets of paper that were folded in the plane, one panel for each, all to one scale.
+
+    Parameters
+    ----------
+    sheets
+        Name → the ruled lines as points (lines, points, 2), and which side is up at each, +1 for the front and −1 for
+        the back, (lines, points). A line changes colour where its side changes.
+    columns
+        Panels in a row.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, a value is not finite, or a side is neither +1 nor −1.
+    """
+    checked = {name: _sheet(name, *given) for name, given in named(sheets, "sheets").items()}
+    columns = min(columns, len(checked))
+    rows = -(-len(checked) // columns)
+    figure, axes = _canvas(rows, columns, height=rows * (_WIDTH / columns + 0.2) + 0.3, sharex=True, sharey=True)
+    for ax in axes.flat:
+        ax.set_axis_off()
+        ax.set_aspect("equal")
+    for ax, (name, (points, sides)) in zip(axes.flat, checked.items(), strict=False):
+        ax.set_title(name, fontsize=10, loc="center")
+        for index, (side, label) in enumerate(((1, "front up"), (-1, "back up"))):
+            shown = np.where((sides == side)[..., None], points, np.nan)
+            apart = np.pad(shown, ((0, 0), (0, 1), (0, 0)), constant_values=np.nan).reshape(-1, 2)
+            ax.plot(*apart.T, color=COLOURS[index], label=label, linewidth=1.2)
+    _legend(figure, axes[0, 0], 2)
+    return figure
+
+
+def _sheet(name: str, lines: ArrayLike, sides: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a sheet's points and sides, having checked that they belong together."""
+    points, up = numbers(lines, name, 3), numbers(sides, name, 2)
+    if points.shape != (*up.shape, 2):
+        raise ValueError(
+            f"{name}: expected points (lines, points, 2), sides (lines, points); got {points.shape}, {up.shape}"
+        )
+    if (abs(up) != 1).any():
+        raise ValueError(f"{name}: a side is +1 or −1, got {up[abs(up) != 1][0]:g}")
+    return points, up
 
 
 @_styled

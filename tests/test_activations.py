@@ -15,6 +15,7 @@ EVERY = [
     activations.tanh,
     leaky_relu(0.1),
     shifted_fold(1.5),
+    activations.lowered_absolute(1.5),
     two_slopes(2.0, -0.5),
     fold_of(leaky_relu(0.3)),
 ]
@@ -42,6 +43,11 @@ def test_every_two_slope_activation_has_the_absolute_value_as_its_fold(right, le
 def test_fold_of_the_shifted_fold_is_itself():
     z = torch.linspace(-4, 4, 101, dtype=torch.float64)
     torch.testing.assert_close(fold_of(shifted_fold(1.0))(z), shifted_fold(1.0)(z))
+
+
+def test_a_bias_makes_the_lowered_absolute_value_a_shifted_fold():
+    z = torch.linspace(-4, 4, 101, dtype=torch.float64)
+    torch.testing.assert_close(activations.lowered_absolute(1.5)(z + 1.5), shifted_fold(1.5)(z))
 
 
 @pytest.mark.parametrize("activation", [activations.identity, activations.tanh, two_slopes(0.5, 0.5)])

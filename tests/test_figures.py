@@ -76,6 +76,9 @@ FIGURES = {
     "training_curves": lambda: figures.training_curves({"a": records([0.1, 0.5]), "b": records([0.1, 0.9])}),
     "lines": lambda: figures.lines([-1, 0, 1], {"a": [1, 0, 1], "b": [0, 1, 2]}),
     "accuracy_bars": lambda: figures.accuracy_bars({"a": 0.8, "b": [0.4, 0.5]}),
+    "folded_sheets": lambda: figures.folded_sheets(
+        {"a": (np.eye(2)[None], [[1, 1]]), "b": (np.eye(2)[None], [[-1, -1]])}
+    ),
 }
 
 
@@ -192,6 +195,16 @@ def test_image_grid_shows_each_image_unchanged():
         assert (axes.images[0].get_array() == image.reshape(4, 4)).all()
 
 
+def test_folded_sheets_draw_each_side_in_its_colour_and_no_line_between_lines():
+    points = np.arange(16.0).reshape(2, 4, 2)
+    axes = figures.folded_sheets({"a": (points, [[1, 1, -1, -1], [1, -1, 1, 1]])}).axes[0]
+    front, back = (line.get_xydata() for line in axes.lines)
+    assert [line.get_color() for line in axes.lines] == list(figures.COLOURS[:2])
+    assert front[:, 0].tolist() == pytest.approx([0, 2, *[np.nan] * 3, 8, np.nan, 12, 14, np.nan], nan_ok=True)
+    assert back[:, 1].tolist() == pytest.approx([*[np.nan] * 2, 5, 7, *[np.nan] * 2, 11, *[np.nan] * 3], nan_ok=True)
+    assert axes.get_aspect() == 1
+
+
 def test_accuracy_bars_end_at_the_median_and_show_every_seed():
     axes = figures.accuracy_bars({"a": 0.5, "b": [0.7, 0.9, 0.6]}).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.5, 0.7]
@@ -241,6 +254,8 @@ def test_magnitude_of_special_values(value, printed):
         (lambda: figures.lines([0, 1], {"a": [1, 2, 3]}), "expected 2 values, one for each x, got 3"),
         (lambda: figures.image_grid(np.ones((2, 10))), "square, got 10 pixels"),
         (lambda: figures.image_grid(np.ones((2, 9)), ["a"]), "expected none or 2, one for each image, got 1"),
+        (lambda: figures.folded_sheets({"a": (np.ones((1, 3, 2)), [[1, 1]])}), r"a: .*got \(1, 3, 2\), \(1, 2\)"),
+        (lambda: figures.folded_sheets({"a": (np.ones((1, 2, 2)), [[1, 0]])}), r"a: a side is \+1 or −1, got 0"),
         (lambda: figures.accuracy_bars({"a": 85}), "between 0 and 1, got 85"),
         (lambda: figures.lines([0], {str(i): [0] for i in range(13)}), "at most 12 series, got number 13"),
     ],

@@ -82,7 +82,7 @@ def test_retract_finds_the_polar_factor_at_any_distance(shape, dtype, length, se
 
 
 def test_retract_repairs_only_what_is_far(monkeypatch, generator):
-    """Only matrices outside the radius of Newton–Schulz see the decomposition."""
+    """Only matrices outside the radius of the iteration see the decomposition."""
     stack = haar(6, 10, 10, generator=generator)
     stack[2] *= 3
     seen = []
