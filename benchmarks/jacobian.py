@@ -1,4 +1,4 @@
-"""The trunk's Jacobian by `orthobook.jacobian` against three ways to get it from autograd: time and memory.
+"""The trunk's Jacobian by `orthobook.jacobian` against ways to get it from autograd: time and memory.
 
 All compute ∂x_L/∂x₀ of the shifted fold network for the same batch of inputs, and must agree.
 """
@@ -6,9 +6,11 @@ All compute ∂x_L/∂x₀ of the shifted fold network for the same batch of inp
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
@@ -27,31 +29,37 @@ OURS = "orthobook.jacobian"
 
 
 def network(arguments: argparse.Namespace, depth: int) -> ob.DeepNetwork:
-    """Return a shifted fold network whose parameters need no gradient, as nothing is differentiated by them."""
+    """Return a shifted fold network as it is built, ready to be trained."""
     sizes = {"width": arguments.width, "inputs": INPUTS, "classes": CLASSES, "seed": arguments.seed}
-    return ob.build("shifted-fold", depth=depth, **sizes, device="cpu").requires_grad_(False)
+    return ob.build("shifted-fold", depth=depth, **sizes, device="cpu")
 
 
 def candidates(net: ob.DeepNetwork, x: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Return, for each row, a call that computes the Jacobian (batch, n, n)."""
+    """Return, for each row, a call that computes the Jacobian (batch, n, n).
 
-    def trunk(state: Tensor) -> Tensor:
+    Unless told that nothing will be differentiated by the parameters, functorch keeps what that would take. So every
+    rival but the plain first is given frozen ones.
+    """
+    frozen = copy.deepcopy(net).requires_grad_(False)
+
+    def trunk(state: Tensor, model: ob.DeepNetwork = frozen) -> Tensor:
         # functional.linear, as vmap turns it into one product for all inputs, which it does not for torch.addmm.
-        for weight, bias in zip(net.trunk["weight"], net.trunk["bias"], strict=True):
-            state = net.block.activation(functional.linear(state, weight, bias))
+        for weight, bias in zip(model.trunk["weight"], model.trunk["bias"], strict=True):
+            state = model.block.activation(functional.linear(state, weight, bias))
         return state
 
     def looped() -> Tensor:
-        start = net.embed(x).requires_grad_()
+        start = frozen.embed(x).requires_grad_()
         end = trunk(start).sum(0)  # an input's state depends on that input alone
         rows = [torch.autograd.grad(coordinate, start, retain_graph=True)[0] for coordinate in end]
         return torch.stack(rows, dim=1)
 
     return {
         OURS: lambda: ob.jacobian(net, x),
-        "vmap(jacrev)": lambda: vmap(jacrev(trunk))(net.embed(x)),
-        "vmap(jacfwd)": lambda: vmap(jacfwd(trunk))(net.embed(x)),
-        "autograd, a row at a time": looped,
+        "vmap(jacrev)": lambda: vmap(jacrev(partial(trunk, model=net)))(net.embed(x)),
+        "vmap(jacrev), frozen": lambda: vmap(jacrev(trunk))(frozen.embed(x)),
+        "vmap(jacfwd), frozen": lambda: vmap(jacfwd(trunk))(frozen.embed(x)),
+        "autograd by rows, frozen": looped,
     }
 
 

@@ -57,7 +57,8 @@ def jacobians(
         state = net.embed(x).to(device, dtype)
         tangents = torch.eye(net.width, dtype=dtype, device=device).repeat(len(x), 1, 1)
         for layer in net.layers():
-            layer = {name: parameter.to(device, dtype) for name, parameter in layer.items()}
+            if (device, dtype) != (net.device, net.dtype):
+                layer = {name: parameter.to(device, dtype) for name, parameter in layer.items()}
             state, tangents = net.block.push(state, tangents, **layer)
             yield tangents.mT
 

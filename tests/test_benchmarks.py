@@ -68,7 +68,7 @@ def test_jacobian_prints_times_differences_and_memory():
     done = run("jacobian.py", "--depth=8", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
     assert done.returncode == 0, done.stderr
     rows = table(done.stdout, "Jacobian")
-    assert len(rows) == 4
+    assert len(rows) == 5
     for name, (*spreads, difference) in rows.items():
         check_spreads(spreads)
         assert 0 <= float(difference) < 1e-5, name
@@ -77,7 +77,7 @@ def test_jacobian_prints_times_differences_and_memory():
     # 4 inputs, 8 × 8 float32: Jacobians before and after a layer take 2 KiB. Autograd stores every layer's state.
     assert len(set(memory["orthobook.jacobian"])) == 1
     assert memory["orthobook.jacobian"][0] >= 0.002
-    assert memory["autograd, a row at a time"][0] < memory["autograd, a row at a time"][2]
+    assert memory["autograd by rows, frozen"][0] < memory["autograd by rows, frozen"][2]
 
 
 @pytest.mark.parametrize("script", ["training_step.py", "jacobian.py"])
