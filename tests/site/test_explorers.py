@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-CHART = 'class="orthobook-chart"'
+CHART = '<div class="orthobook-chart"'
 
 
 @pytest.fixture(scope="session")
