@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -24,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orthobook import activations
+from orthobook._checks import finite_number
 from orthobook.activations import Activation
 from orthobook.orthogonal import haar
 
@@ -60,12 +62,17 @@ def register(name: str) -> Callable[[type[Block]], type[Block]]:
     Raises
     ------
     ValueError
-        If the name is taken.
+        If the name is taken by another class. (A class may be defined again, as when a notebook's cell is run twice.)
+    TypeError
+        If the class is not a dataclass derived from :class:`Block`.
     """
-    if name in _registry:
-        raise ValueError(f"the architecture {name!r} is registered already, as {_registry[name].__name__}")
 
     def add(kind: type[Block]) -> type[Block]:
+        if not (isinstance(kind, type) and issubclass(kind, Block) and "__dataclass_params__" in vars(kind)):
+            raise TypeError(f"register a frozen dataclass derived from Block as {name!r}, not {kind!r}")
+        taken = _registry.get(name, kind)
+        if (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ValueError(f"the architecture {name!r} is registered already, as {taken.__name__}")
         _registry[name] = kind
         return kind
 
@@ -86,7 +93,7 @@ def block(architecture: str, **options: float) -> Block:
         If the name is unknown (the message lists the known ones) or an option is not one of that architecture's (it
         lists those).
     """
-    if architecture not in _registry:
+    if not isinstance(architecture, str) or architecture not in _registry:
         raise ValueError(f"unknown architecture {architecture!r}; allowed: {', '.join(architectures())}")
     kind = _registry[architecture]
     allowed = [field.name for field in fields(kind)]
@@ -104,8 +111,15 @@ class Block(ABC):
     isometric: ClassVar[bool] = False  # the Jacobian is exactly orthogonal while those parameters are
 
     def resolve(self, depth: int, width: int) -> Block:
-        """Return the block with defaults that depend on depth and width filled in, and options checked against them."""
+        """Return the block with defaults that depend on depth and width filled in, and options checked against them.
+
+        A network does this first; a block whose defaults depend on the network cannot be used without.
+        """
         return self
+
+    def __getstate__(self) -> dict[str, object]:
+        # Options alone: an activation that was looked up holds functions, which cannot be pickled.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @abstractmethod
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
@@ -180,7 +194,7 @@ class ShiftedFold(Feedforward):
     threshold: float = 3.0
 
     def __post_init__(self) -> None:
-        _check_finite("threshold", self.threshold)
+        finite_number("threshold", self.threshold)
 
     @cached_property
     def activation(self) -> Activation:
@@ -283,7 +297,7 @@ class ModifiedResidual(Block):
     threshold: float = 3.0
 
     def __post_init__(self) -> None:
-        _check_finite("threshold", self.threshold)
+        finite_number("threshold", self.threshold)
 
     def resolve(self, depth: int, width: int) -> ModifiedResidual:
         return replace(self, folds=_resolve_folds(self.folds, width, default=width))
@@ -317,7 +331,7 @@ class Residual(Block):
 
     def __post_init__(self) -> None:
         if self.branch_scale is not None:
-            _check_finite("branch_scale", self.branch_scale)
+            finite_number("branch_scale", self.branch_scale)
 
     def resolve(self, depth: int, width: int) -> Residual:
         return self if self.branch_scale is not None else replace(self, branch_scale=1 / math.sqrt(depth))
@@ -363,14 +377,9 @@ def _gaussian(*shape: int, variance: float, generator: torch.Generator, dtype: t
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * math.sqrt(variance)).to(dtype)
 
 
-def _check_finite(option: str, value: float) -> None:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{option} must be a finite number, got {value!r}")
-
-
 def _resolve_folds(folds: int | None, width: int, default: int) -> int:
     if folds is None:
         return default
-    if not isinstance(folds, int) or isinstance(folds, bool) or not 0 <= folds <= width:
+    if not isinstance(folds, Integral) or isinstance(folds, bool) or not 0 <= folds <= width:
         raise ValueError(f"folds must be a whole number from 0 to the width {width}, got {folds!r}")
-    return folds
+    return int(folds)

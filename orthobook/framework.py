@@ -68,6 +68,8 @@ def compose(
         If a factor is not orthogonal to √eps, shapes do not match, slopes are equal or not finite, or a scale is not
         positive; the message names the factor.
     """
+    if V.ndim != 2 or {U.dtype, V.dtype, R.dtype} != {V.dtype}:
+        raise ValueError(f"U, V and R must be matrices of one dtype, got {U.dtype}, {V.dtype}, {R.dtype}")
     n, m = V.shape
     if U.shape != V.shape or m > n or R.shape != (n - m, n - m):
         raise ValueError(
@@ -78,13 +80,13 @@ def compose(
         error = orthogonality_error(factor).item()
         if not error <= torch.finfo(factor.dtype).eps ** 0.5:
             raise ValueError(f"{name} needs orthonormal columns, but ‖{name}ᵀ{name} − I‖_F = {error:.2e}")
-    first, second = slopes
-    if first == second or not (math.isfinite(first) and math.isfinite(second)):
+    if len(slopes) != 2 or slopes[0] == slopes[1] or not all(map(math.isfinite, slopes)):
         raise ValueError(f"slopes must be two distinct finite numbers, got {slopes}")
     diagonal = V.new_ones(m) if scale is None else scale
-    if diagonal.shape != (m,) or not bool((diagonal > 0).all()):
+    if diagonal.shape != (m,) or not bool(((diagonal > 0) & diagonal.isfinite()).all()):
         raise ValueError(f"scale must be {m} positive numbers, got {diagonal.tolist()}")
 
+    first, second = slopes
     centre, radius = (first + second) / 2, (first - second) / 2
     return Layer(
         A=complement(U) @ R @ complement(V).mT - centre / radius * U @ V.mT,

@@ -41,26 +41,33 @@ def jacobians(
     Yields
     ------
     Tensor, shape (batch, n, n)
-        ``J[i, j, k]`` is the derivative of coordinate j of x_l with respect to coordinate k of x₀ at input i.
+        ``J[i, j, k]`` is the derivative of coordinate j of x_l with respect to coordinate k of x₀ at input i. The next
+        one is computed from it: do not change it in place.
 
     Raises
     ------
     ValueError
         If the inputs have another shape or dtype than the network's, or are not finite.
     """
-    if not x.isfinite().all():
-        raise ValueError("inputs must be finite, but hold nan or inf")
     dtype = net.dtype if dtype is None else dtype
     # Apple's MPS has no float64: there the CPU takes over.
     device = torch.device("cpu") if net.device.type == "mps" and dtype == torch.float64 else net.device
-    with full_precision(device):
-        state = net.embed(x).to(device, dtype)
-        tangents = torch.eye(net.width, dtype=dtype, device=device).repeat(len(x), 1, 1)
-        for layer in net.layers():
-            if (device, dtype) != (net.device, net.dtype):
-                layer = {name: parameter.to(device, dtype) for name, parameter in layer.items()}
+    with full_precision(net.device):
+        state = _finite_embedding(net, x).to(device, dtype)
+    tangents = torch.eye(net.width, dtype=dtype, device=device).repeat(len(x), 1, 1)
+    for layer in net.layers():
+        if (device, dtype) != (net.device, net.dtype):
+            layer = {name: parameter.to(device, dtype) for name, parameter in layer.items()}
+        with full_precision(device):  # around each layer alone: the caller's own settings hold between them
             state, tangents = net.block.push(state, tangents, **layer)
-            yield tangents.mT
+        yield tangents.mT
+
+
+def _finite_embedding(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch n"]:
+    state = net.embed(x)  # checks shape and dtype
+    if not x.isfinite().all():
+        raise ValueError("inputs must be finite, but hold nan or inf")
+    return state
 
 
 def jacobian(
@@ -89,10 +96,17 @@ def gradient_norms(
     Raises
     ------
     ValueError
-        If the inputs have another shape or dtype than the network's.
+        If the inputs have another shape or dtype than the network's or are not finite, or the labels are not (batch,)
+        whole numbers from 0 to classes − 1.
     """
+    if labels.shape != x.shape[:1] or labels.dtype != torch.int64:
+        raise ValueError(f"labels must be {len(x)} numbers of torch.int64, got {tuple(labels.shape)} of {labels.dtype}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < net.classes:
+        raise ValueError(f"labels must lie in 0 … {net.classes - 1}, got {labels.min()} … {labels.max()}")
     with torch.enable_grad():
-        states = net.states(x)
+        states = [_finite_embedding(net, x).detach().requires_grad_()]  # also where the parameters are frozen
+        for layer in net.layers():
+            states.append(net.block.forward(states[-1], **layer))
         logits = net.classifier(states[-1])
         loss = functional.cross_entropy(logits, labels.to(net.device), reduction="sum")
         gradients = torch.autograd.grad(loss, states)

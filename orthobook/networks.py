@@ -15,7 +15,9 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
+from orthobook._checks import whole_number
 from orthobook.blocks import Block, block
 from orthobook.orthogonal import haar, orthogonality_error, orthogonality_penalty, retract
 
@@ -29,6 +31,20 @@ def best_device(dtype: torch.dtype = torch.float32) -> torch.device:
     if torch.backends.mps.is_available() and dtype == torch.float32:
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _available(device: torch.device | str, dtype: torch.dtype) -> torch.device:
+    """Return the device; ValueError if there is no such device here, or it lacks the precision."""
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"unknown device {device!r}; allowed: 'cpu', 'cuda', 'mps', or None for the best") from error
+    if device.type == "mps" and dtype == torch.float64:
+        raise ValueError("device 'mps' has no torch.float64; use dtype torch.float32 or device 'cpu'")
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(device.type, True):
+        raise ValueError(f"this machine has no device {str(device)!r}; use device 'cpu', or None for the best")
+    return device
 
 
 def build(
@@ -78,14 +94,12 @@ def build(
     torch.Size([5, 10])
     """
     kind = block(architecture, **options)
-    for name, value in (("depth", depth), ("width", width), ("inputs", inputs), ("classes", classes)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    depth, width = whole_number("depth", depth, least=1), whole_number("width", width, least=1)
+    inputs, classes = whole_number("inputs", inputs, least=1), whole_number("classes", classes, least=1)
+    seed = whole_number("seed", seed, least=0)
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
-    device = best_device(dtype) if device is None else torch.device(device)
-    if device.type == "mps" and dtype == torch.float64:
-        raise ValueError("device 'mps' has no torch.float64; use dtype torch.float32 or device 'cpu'")
+    device = best_device(dtype) if device is None else _available(device, dtype)
     generator = torch.Generator().manual_seed(seed)
     network = DeepNetwork(kind, depth, width, inputs, classes, generator=generator, dtype=dtype)
     network.architecture = architecture
@@ -129,10 +143,11 @@ class DeepNetwork(nn.Module):
         self.architecture = type(block).__name__
         self.block = block.resolve(depth, width)
         self.depth, self.width, self.inputs, self.classes = depth, width, inputs, classes
-        self.embedding = nn.Linear(inputs, width, dtype=dtype)
-        self.trunk = nn.ParameterDict(self.block.init(depth, width, generator, dtype))
-        self.classifier = nn.Linear(width, classes, dtype=dtype)
-        with torch.no_grad():
+        # skip_init, as a plain nn.Linear would draw from the global generator
+        self.embedding = skip_init(nn.Linear, inputs, width, dtype=dtype, device="cpu")
+        self.classifier = skip_init(nn.Linear, width, classes, dtype=dtype, device="cpu")
+        with torch.no_grad(), torch.device("cpu"):
+            self.trunk = nn.ParameterDict(self.block.init(depth, width, generator, dtype))
             # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
             rectangle = haar(max(width, inputs), min(width, inputs), generator=generator, dtype=dtype)
             gain = max(1.0, math.sqrt(width / inputs))
@@ -167,10 +182,13 @@ class DeepNetwork(nn.Module):
         ValueError
             If the shape is not (batch, inputs) or the precision is not the network's.
         """
+        if not isinstance(x, Tensor):
+            raise ValueError(f"inputs must be a tensor, got {type(x).__name__}; torch.from_numpy makes one of an array")
         if x.ndim != 2 or x.shape[1] != self.inputs:
-            raise ValueError(f"inputs must have the shape (batch, {self.inputs}), got {tuple(x.shape)}")
+            advice = "; flatten(1) turns images into rows" if x.ndim > 2 else ""
+            raise ValueError(f"inputs must have the shape (batch, {self.inputs}), got {tuple(x.shape)}{advice}")
         if x.dtype != self.dtype:
-            raise ValueError(f"inputs must have the network's dtype {self.dtype}, got {x.dtype}")
+            raise ValueError(f"inputs must have the network's dtype {self.dtype}, got {x.dtype}; use x.to(net.dtype)")
         return self.embedding(x.to(self.device))
 
     def states(self, x: Float[Tensor, "batch inputs"]) -> list[Float[Tensor, "batch n"]]:

@@ -26,8 +26,8 @@ from torch import Tensor
 
 __all__ = ["full_precision", "haar", "orthogonality_error", "orthogonality_penalty", "polar", "retract"]
 
-# An iteration takes e to something no larger than |e|³ while |e| < 1. A matrix with ‖E‖_F beyond this radius may have
-# left that interval and is handed to the exact decomposition.
+# An iteration takes e to something no larger than |e|³ while |e| < 1. A matrix with an eigenvalue of E that may lie
+# beyond this radius is handed to the exact decomposition.
 RADIUS = 0.95
 
 
@@ -65,7 +65,7 @@ def haar(
     """
     if len(shape) < 2 or min(shape) < 0 or shape[-2] < shape[-1]:
         raise ValueError(f"haar needs a shape (..., n, m) with n ≥ m ≥ 0, got {shape}")
-    q, r = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64))
+    q, r = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu"))
     signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
     return (q * signs.unsqueeze(-2)).to(dtype)
 
@@ -122,45 +122,37 @@ def retract(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack n m"]:
     Raises
     ------
     ValueError
-        If the stack holds a value that is not finite, as nothing is nearest to that.
+        If the last two axes are not (n, m) with n ≥ m, or a value is not finite, as nothing is nearest to that.
     """
+    if stack.ndim < 2 or stack.shape[-2] < stack.shape[-1]:
+        raise ValueError(f"a stack to retract needs a shape (..., n, m) with n ≥ m, got {tuple(stack.shape)}")
     if stack.numel() == 0:
         return stack.clone()
+    matrices = stack.reshape(-1, *stack.shape[-2:]).clone()
+    tolerance = torch.finfo(stack.dtype).eps * stack.shape[-1] ** 0.5
     with full_precision(stack.device):
-        tolerance = torch.finfo(stack.dtype).eps * stack.shape[-1] ** 0.5
-        matrices = stack.reshape(-1, *stack.shape[-2:])
-        defect, error = _measure(matrices)
-        if not error <= RADIUS:  # also true for nan
-            matrices = _pull_close(matrices, defect)
-            defect, error = _measure(matrices)
-        while error > tolerance:
-            square = defect @ defect
-            # The next error is at most ‖E³‖_F ≤ ‖E²‖_F ‖E‖₂ and ‖E‖₂² ≤ ‖E²‖_F; mostly that shows that rounding is
-            # reached and saves another measurement.
-            predicted = _largest_norm(square) ** 1.5
-            matrices = torch.baddbmm(matrices, matrices, square.mul_(0.375).sub_(defect, alpha=0.5))
-            if predicted <= tolerance:
+        while True:
+            defect = gram_defect(matrices)
+            if torch.linalg.vector_norm(defect, dim=(-2, -1)).max() <= tolerance:
                 break
-            defect, error = _measure(matrices)
-        return matrices.reshape(stack.shape)
+            square = defect @ defect
+            spectral_norms = torch.linalg.vector_norm(square, dim=(-2, -1)).sqrt()  # upper bounds: ‖E‖₂² ≤ ‖E²‖_F
+            largest = spectral_norms.max().item()
+            if not largest <= RADIUS:  # also true for nan
+                far = ~(spectral_norms <= RADIUS)
+                matrices[far] = polar(_finite(matrices[far]))
+                continue
+            matrices = torch.baddbmm(matrices, matrices, square.mul_(0.375).sub_(defect, alpha=0.5))
+            # The next error is at most |e|³: mostly that shows that rounding is reached and saves a measurement.
+            if largest**3 <= tolerance:
+                break
+    return matrices.reshape(stack.shape)
 
 
-def _measure(matrices: Float[Tensor, "depth n m"]) -> tuple[Float[Tensor, "depth m m"], float]:
-    """Return E = MᵀM − I of every matrix and the largest ‖E‖_F."""
-    defect = gram_defect(matrices)
-    return defect, _largest_norm(defect)
-
-
-def _largest_norm(matrices: Float[Tensor, "depth m m"]) -> float:
-    return torch.linalg.vector_norm(matrices, dim=(-2, -1)).max().item()
-
-
-def _pull_close(matrices: Float[Tensor, "depth n m"], defect: Float[Tensor, "depth m m"]) -> Float[Tensor, "depth n m"]:
-    """Replace the matrices that are too far for the iteration by their exact polar factors."""
+def _finite(matrices: Float[Tensor, "far n m"]) -> Float[Tensor, "far n m"]:
     if not matrices.isfinite().all():
         raise ValueError("cannot retract: the stack holds values that are not finite (nan or inf)")
-    far = torch.linalg.vector_norm(defect, dim=(-2, -1)) > RADIUS
-    return matrices.index_copy(0, far.nonzero().squeeze(-1), polar(matrices[far]))
+    return matrices
 
 
 @contextmanager

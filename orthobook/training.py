@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from orthobook._checks import finite_number, whole_number
 from orthobook.data import Dataset, Split
 from orthobook.networks import DeepNetwork
 
@@ -53,14 +54,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
-        for name in ("steps", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
+            whole_number(name, getattr(self, name), least=least)
         for name in ("learning_rate", "penalty"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+            finite_number(name, getattr(self, name), positive=True)
 
 
 @dataclass(frozen=True)
@@ -89,6 +86,9 @@ class TrainingDiverged(RuntimeError):
         super().__init__(message)
         self.history = history
 
+    def __reduce__(self) -> tuple[type[TrainingDiverged], tuple[str, list[Measurement]]]:
+        return type(self), (str(self), self.history)  # so that it survives the way back from another process
+
 
 def evaluate(net: DeepNetwork, split: Split, *, batch_size: int = 2048) -> Evaluation:
     """Return accuracy and mean loss on a split of a data set.
@@ -98,6 +98,7 @@ def evaluate(net: DeepNetwork, split: Split, *, batch_size: int = 2048) -> Evalu
     ValueError
         If the split's images do not fit the network, or a label is not one of its classes.
     """
+    whole_number("batch_size", batch_size, least=1)
     _check_fits(net, split)
     correct, loss = 0, 0.0
     with torch.inference_mode():
@@ -115,8 +116,8 @@ def train(net: DeepNetwork, data: Dataset, config: TrainingConfig, *, progress: 
     Parameters
     ----------
     net : DeepNetwork
-        The network, changed in place. Whenever the loop is left, by ``break``, an error or Ctrl-C, it is usable, and
-        orthogonal if the mode is constrained.
+        The network, changed in place. When the loop is left, by ``break`` or Ctrl-C, it is usable, and orthogonal if
+        the mode is constrained.
     data : Dataset
         Its ``train`` split is used; it is brought to the network's device as a whole.
     config : TrainingConfig
@@ -140,6 +141,8 @@ def train(net: DeepNetwork, data: Dataset, config: TrainingConfig, *, progress: 
     --------
     >>> history = list(train(net, data, TrainingConfig(steps=300)))  # doctest: +SKIP
     """
+    if not isinstance(data, Dataset):
+        raise ValueError(f"train needs a Dataset, such as ob.load returns, got {type(data).__name__}")
     _check_fits(net, data.train)
     if config.batch_size > len(data.train):
         raise ValueError(f"batch_size must be at most the {len(data.train)} training examples, got {config.batch_size}")
@@ -148,39 +151,54 @@ def train(net: DeepNetwork, data: Dataset, config: TrainingConfig, *, progress: 
 
 def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: bool) -> Iterator[Measurement]:
     images, labels = split.images.to(net.device), split.labels.to(net.device)
+    optimiser = _optimiser(net, config)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=config.steps)
+    batches = _batches(len(split), config)
+    history: list[Measurement] = []
+    seconds = 0.0
+    unfinished = False  # between an optimiser's step and the end of the retraction that belongs to it
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks overlooks the variable
+    try:
+        with tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", leave=False, disable=hidden) as bar:
+            for step in range(1, config.steps + 1):
+                start = time.perf_counter()
+                batch = next(batches).to(net.device)
+                loss, accuracy, gradient_norm = _gradient(net, images[batch], labels[batch], config)
+                if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+                    raise _diverged(f"loss {loss}, gradient norm {gradient_norm}", config, history)
+                unfinished = config.mode == "constrained"
+                optimiser.step()
+                if unfinished:
+                    net.retract_()
+                unfinished = False
+                torch.clear_autocast_cache()  # a caller's autocast would go on with the weights of the first step
+                schedule.step()
+                seconds += time.perf_counter() - start
+                history.append(Measurement(step, loss, accuracy, gradient_norm, seconds))
+                bar.update()
+                bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}", refresh=False)
+                yield history[-1]
+    finally:  # Ctrl-C may come at any moment of a step
+        if unfinished:
+            try:
+                net.retract_()
+            except ValueError as error:
+                raise _diverged("parameters that are not finite", config, history) from error
+
+
+def _optimiser(net: DeepNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
     ends = [*net.embedding.parameters(), *net.classifier.parameters()]
     groups: list[dict[str, Any]] = [
         {"params": ends, "lr": config.learning_rate},
         {"params": list(net.trunk.values()), "lr": config.learning_rate / math.sqrt(net.depth)},
     ]
-    optimiser = torch.optim.Adam(groups, fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=config.steps)
-    history: list[Measurement] = []
-    seconds = 0.0
-    batches = _batches(len(split), config)
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks overlooks the variable
-    with tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", leave=False, disable=hidden) as bar:
-        for step in range(1, config.steps + 1):
-            start = time.perf_counter()
-            batch = next(batches).to(net.device)
-            loss, accuracy, gradient_norm = _gradient(net, images[batch], labels[batch], config)
-            if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-                raise TrainingDiverged(
-                    f"training diverged at step {step}: loss {loss}, gradient norm {gradient_norm}. "
-                    f"Try a learning rate below {config.learning_rate:g}.",
-                    history,
-                )
-            try:
-                optimiser.step()
-            finally:  # also on Ctrl-C in the middle of a step
-                if config.mode == "constrained":
-                    net.retract_()
-            schedule.step()
-            seconds += time.perf_counter() - start
-            history.append(Measurement(step, loss, accuracy, gradient_norm, seconds))
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}", refresh=False)
-            yield history[-1]
+    return torch.optim.Adam(groups, fused=True)
+
+
+def _diverged(what: str, config: TrainingConfig, history: list[Measurement]) -> TrainingDiverged:
+    step, rate = len(history) + 1, config.learning_rate
+    advice = f"Try a learning rate below {rate:g}."
+    return TrainingDiverged(f"training diverged at step {step}: {what}. {advice}", history)
 
 
 def _gradient(
@@ -210,6 +228,8 @@ def _batches(examples: int, config: TrainingConfig) -> Iterator[Int[Tensor, " ba
 
 
 def _check_fits(net: DeepNetwork, split: Split) -> None:
+    if not isinstance(split, Split):
+        raise ValueError(f"a Split is needed, such as data.test, got {type(split).__name__}")
     if split.images.shape[1:] != (net.inputs,):
         raise ValueError(
             f"the network takes inputs of length {net.inputs}, got images of shape {tuple(split.images.shape)}"

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,9 +117,22 @@ def test_bad_options_are_named(architecture, options, message):
         block(architecture, **options).resolve(2, 8)
 
 
-def test_a_name_is_registered_once():
+def test_a_name_belongs_to_one_class(monkeypatch):
+    monkeypatch.setattr(blocks, "_registry", dict(blocks._registry))
     with pytest.raises(ValueError, match="'linear' is registered already, as Linear"):
-        register("linear")
+        register("linear")(blocks.Absolute)
+    assert register("linear")(blocks.Linear) is blocks.Linear  # a notebook's cell that is run again
+
+
+@pytest.mark.parametrize("kind", [int, blocks.Absolute(), type("Plain", (blocks.Feedforward,), {})])
+def test_only_dataclasses_of_blocks_are_registered(kind):
+    with pytest.raises(TypeError, match="register a frozen dataclass derived from Block as 'new'"):
+        register("new")(kind)
+
+
+def test_numbers_of_other_libraries_are_numbers():
+    kind = block("partial-fold", folds=np.int64(3), threshold=np.float32(0.5)).resolve(2, 8)
+    assert kind.folds == 3
 
 
 def test_a_new_block_is_one_class(monkeypatch, generator, float64):

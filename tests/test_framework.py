@@ -85,6 +85,12 @@ def test_compose_names_other_bad_values():
         compose(U, V, R, (1.0, 1.0))
     with pytest.raises(ValueError, match="two distinct finite numbers"):
         compose(U, V, R, (1.0, float("inf")))
+    with pytest.raises(ValueError, match="two distinct finite numbers"):
+        compose(U, V, R, (1.0, 0.0, -1.0))
+    with pytest.raises(ValueError, match=r"one dtype, got torch\.float32, torch\.float64"):
+        compose(U.float(), V, R, (1.0, 0.0))
+    with pytest.raises(ValueError, match="scale must be 2 positive numbers"):
+        compose(U, V, R, (1.0, 0.0), scale * float("inf"))
     with pytest.raises(ValueError, match="scale must be 2 positive numbers"):
         compose(U, V, R, (1.0, 0.0), -scale)
 

@@ -111,6 +111,41 @@ def test_gradient_norms_are_autograds_one_example_at_a_time(generator):
         torch.testing.assert_close(norms[:, example], expected)
 
 
+def test_settings_between_layers_are_the_callers(generator):
+    """Precision is raised around each layer alone, however the generators are interleaved or left."""
+    net, x = network("shifted-fold", depth=4, dtype=torch.float32), points(generator, torch.float32)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for _ in zip(ob.jacobians(net, x), ob.jacobians(net, x), strict=True):
+                assert torch.get_float32_matmul_precision() == "medium"
+                assert torch.is_autocast_enabled("cpu")
+            left = ob.jacobians(net, x)
+            next(left)
+        del left
+        assert not torch.is_autocast_enabled("cpu")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_gradient_norms_need_no_trainable_parameters(generator):
+    net, x, labels = network("residual"), points(generator), torch.tensor([0, 1, 2])
+    expected = ob.gradient_norms(net, x, labels)
+    frozen = network("residual").requires_grad_(False)
+    with torch.no_grad():
+        assert torch.equal(ob.gradient_norms(frozen, x, labels), expected)
+
+
+def test_bad_labels_are_named(generator):
+    net, x = network("linear"), points(generator)
+    with pytest.raises(ValueError, match=r"labels must be 3 numbers of torch\.int64, got \(2,\)"):
+        ob.gradient_norms(net, x, torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"labels must lie in 0 … 3, got 0 … 4"):
+        ob.gradient_norms(net, x, torch.tensor([0, 1, 4]))
+
+
 def test_gradients_keep_their_size_in_exact_networks_and_not_in_relu_networks(generator):
     x, labels = points(generator, number=8), torch.arange(8) % 4
     for architecture in ("linear", "absolute", "shifted-fold", "partial-fold", "modified-residual"):
@@ -126,5 +161,7 @@ def test_bad_inputs_are_named(value, generator):
     x[1, 2] = value
     with pytest.raises(ValueError, match="inputs must be finite"):
         ob.jacobian(net, x)
+    with pytest.raises(ValueError, match="inputs must be finite"):
+        ob.gradient_norms(net, x, torch.tensor([0, 1, 2]))
     with pytest.raises(ValueError, match=r"shape \(batch, 20\), got \(2, 3\)"):
         ob.singular_values(net, torch.zeros(2, 3, dtype=torch.float64))

@@ -1,7 +1,9 @@
 """Whole networks: the isometry that everything stands on, and the controls that must fail it."""
 
 import copy
+import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,6 +118,35 @@ def test_a_network_can_be_copied_saved_and_loaded(tmp_path, generator):
     assert "partial-fold, depth=3, width=8" in repr(net)
 
 
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_a_used_network_can_be_pickled(architecture, generator):
+    net = network(architecture)
+    x = torch.randn(6, 20, generator=generator, dtype=torch.float64)
+    before = net(x)
+    again = pickle.loads(pickle.dumps(net))
+    assert torch.equal(again(x), before)
+    assert again.block == net.block
+
+
+def test_building_leaves_the_global_generator_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    network("shifted-fold")
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_default_device_does_not_matter():
+    with torch.device("meta"):
+        net = network("residual")
+    assert all(parameter.device.type == "cpu" for parameter in net.parameters())
+
+
+def test_sizes_of_other_libraries_are_sizes():
+    net = ob.build("linear", depth=np.int64(2), width=np.int32(4), inputs=3, classes=2, device="cpu")
+    assert net.trunk["weight"].shape == (2, 4, 4)
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("depth", 0), ("depth", -3), ("width", 0), ("width", 2.5), ("inputs", 0), ("classes", 0), ("depth", True)],
@@ -124,6 +155,24 @@ def test_bad_sizes_are_named(argument, value):
     sizes = {"depth": 2, "width": 4, "inputs": 3, "classes": 2, argument: value}
     with pytest.raises(ValueError, match=f"{argument} must be a whole number of at least 1, got {value}"):
         ob.build("linear", **sizes)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", 3.5])
+def test_unknown_devices_are_named(device):
+    with pytest.raises(ValueError, match="unknown device"):
+        ob.build("linear", depth=1, width=2, inputs=3, classes=2, device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine with CUDA has the device")
+def test_absent_devices_are_named():
+    with pytest.raises(ValueError, match="this machine has no device 'cuda'"):
+        ob.build("linear", depth=1, width=2, inputs=3, classes=2, device="cuda")
+
+
+@pytest.mark.parametrize("seed", [1.5, None, "a", -1])
+def test_bad_seeds_are_named(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0"):
+        ob.build("linear", depth=1, width=2, inputs=3, classes=2, seed=seed)
 
 
 def test_mps_and_float64_exclude_each_other():
@@ -141,3 +190,7 @@ def test_bad_dtypes_and_inputs_are_named(generator):
         net(torch.zeros(20, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"dtype torch\.float64, got torch\.float32"):
         net(torch.zeros(3, 20))
+    with pytest.raises(ValueError, match=r"must be a tensor, got ndarray; torch\.from_numpy"):
+        net(np.zeros((3, 20)))
+    with pytest.raises(ValueError, match=r"got \(3, 4, 5\); flatten\(1\)"):
+        net(torch.zeros(3, 4, 5, dtype=torch.float64))

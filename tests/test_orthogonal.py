@@ -92,17 +92,18 @@ def test_retract_repairs_only_what_is_far(monkeypatch, generator):
 
 
 def test_retract_counts_its_iterations(monkeypatch, generator):
-    """A longer step takes more measurements, and a stack on the manifold takes one."""
+    """A longer step takes more iterations."""
     counts = []
-    measure = orthogonal._measure
-    monkeypatch.setattr(orthogonal, "_measure", lambda stack: counts.append(1) or measure(stack))
+    iterate = torch.baddbmm
+    monkeypatch.setattr(torch, "baddbmm", lambda *arguments: counts.append(1) or iterate(*arguments))
     stack = haar(5, 16, 16, generator=generator, dtype=torch.float64)
     noise = torch.randn(stack.shape, generator=generator, dtype=torch.float64)
     needed = []
-    for size in (0.0, 1e-4, 3e-2):
+    for size in (1e-7, 1e-3, 5e-2):
         counts.clear()
         retract(stack + size * noise)
         needed.append(len(counts))
+    assert needed[0] == 1
     assert needed == sorted(set(needed))
 
 
@@ -137,6 +138,28 @@ def test_retract_refuses_what_is_not_finite(value):
     stack[1, 2, 3] = value
     with pytest.raises(ValueError, match="not finite"):
         retract(stack)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5), (4,), ()])
+def test_retract_refuses_what_has_no_orthonormal_columns(shape):
+    with pytest.raises(ValueError, match=r"shape \(..., n, m\) with n ≥ m, got \("):
+        retract(torch.ones(shape))
+
+
+def test_retract_survives_an_overflow_and_keeps_its_neighbours():
+    """MᵀM overflows to nan in the second matrix, and the first still needs its own retraction."""
+    huge = 1e20 * torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    result = retract(torch.stack([torch.diag(torch.tensor([1.2, 1.0])), huge]))
+    assert orthogonality_error(result).max() <= ROUNDING[torch.float32]
+    torch.testing.assert_close(result[0], torch.eye(2))
+
+
+def test_retract_returns_new_memory():
+    stack = torch.nn.Parameter(haar(2, 4, 4))
+    result = retract(stack)
+    result.zero_()
+    assert orthogonality_error(stack).max() <= ROUNDING[torch.float32]
+    assert not result.requires_grad
 
 
 def test_retract_takes_empty_stacks_and_single_matrices():

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torch
 from torch.nn import functional
 
 import orthobook as ob
-from orthobook import training
+from orthobook import networks, training
 from orthobook.data import Dataset, Split
 
 CLASSES = 3
@@ -146,6 +147,32 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_an_orthogonal_network(data, monke
     assert math.isfinite(ob.evaluate(net, data.test).loss)
 
 
+def test_ctrl_c_in_the_middle_of_the_retraction_leaves_an_orthogonal_network(data, monkeypatch):
+    retract, calls = networks.retract, []
+
+    def interrupted(stack):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return retract(stack)
+
+    monkeypatch.setattr(networks, "retract", interrupted)
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        run(net, data)
+    assert len(calls) == 4
+    assert net.orthogonality_error() <= 8e-6
+
+
+def test_a_callers_autocast_does_not_freeze_the_weights(data):
+    """Autocast keeps its copies of the weights as long as its context lasts: they must be dropped after each step."""
+    net = network("linear", depth=2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        history = run(net, data, steps=60, learning_rate=1e-2)
+    assert history[-1].accuracy > 0.9
+    assert net.orthogonality_error() <= 8e-6
+
+
 def test_leaving_the_loop_early_leaves_a_usable_network(data):
     net = network()
     for step in ob.train(net, data, config(), progress=False):
@@ -181,6 +208,18 @@ def test_a_gradient_that_overflows_stops_training_before_it_reaches_the_paramete
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
+def test_parameters_beyond_repair_are_a_divergence(data):
+    with pytest.raises(ob.TrainingDiverged, match="step 1: parameters that are not finite") as caught:
+        run(network(), data, learning_rate=1e39)
+    assert caught.value.history == []
+
+
+def test_a_divergence_comes_back_from_another_process():
+    error = pickle.loads(pickle.dumps(ob.TrainingDiverged("diverged at step 2", [1])))
+    assert str(error) == "diverged at step 2"
+    assert error.history == [1]
+
+
 def test_batches_visit_every_example_once_a_pass():
     batches = training._batches(10, config(batch_size=3))
     first_pass = torch.cat([next(batches) for _ in range(3)])
@@ -208,6 +247,8 @@ def test_evaluate_does_not_depend_on_its_batches(data):
         ({"learning_rate": 0.0}, "learning_rate must be a positive finite number, got 0.0"),
         ({"learning_rate": math.nan}, "learning_rate must be a positive finite number, got nan"),
         ({"penalty": math.inf}, "penalty must be a positive finite number, got inf"),
+        ({"learning_rate": "a"}, "learning_rate must be a positive finite number, got 'a'"),
+        ({"seed": "a"}, "seed must be a whole number of at least 0, got 'a'"),
     ],
 )
 def test_bad_configurations_are_named(changes, message):
@@ -218,6 +259,12 @@ def test_bad_configurations_are_named(changes, message):
 def test_data_that_do_not_fit_are_named_before_any_work(data):
     with pytest.raises(ValueError, match="batch_size must be at most the 300 training examples, got 301"):
         ob.train(network(), data, config(batch_size=301))
+    with pytest.raises(ValueError, match=r"needs a Dataset, such as ob\.load returns, got Split"):
+        ob.train(network(), data.train, config())
+    with pytest.raises(ValueError, match=r"a Split is needed, such as data\.test, got Dataset"):
+        ob.evaluate(network(), data)
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
+        ob.evaluate(network(), data.test, batch_size=0)
     wide = ob.build("linear", depth=1, width=4, inputs=3, classes=CLASSES, device="cpu")
     with pytest.raises(ValueError, match=r"inputs of length 3, got images of shape \(300, 2\)"):
         ob.train(wide, data, config())

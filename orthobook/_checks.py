@@ -1,0 +1,21 @@
+"""Checks of arguments, so that a bad value is named before any work."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+
+def whole_number(name: str, value: object, *, least: int) -> int:
+    """Return a whole number as an int; ValueError if it is none or below ``least``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def finite_number(name: str, value: object, *, positive: bool = False) -> float:
+    """Return a number as a float; ValueError if it is none, not finite or, where asked for, not positive."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value) or (positive and value <= 0):
+        kind = "a positive finite number" if positive else "a finite number"
+        raise ValueError(f"{name} must be {kind}, got {value!r}")
+    return float(value)
