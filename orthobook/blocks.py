@@ -176,7 +176,7 @@ class Linear(Feedforward):
 @register("absolute")
 @dataclass(frozen=True, kw_only=True)
 class Absolute(Feedforward):
-    """x ↦ |Wx + b|, W orthogonal: every coordinate folded at 0; the only member of the class with A = 0."""
+    """x ↦ |Wx + b|, W orthogonal: every coordinate folded; with one breakpoint, the form of all members with A = 0."""
 
     isometric = True
     activation = activations.absolute
