@@ -128,25 +128,21 @@ def retract(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack n m"]:
         raise ValueError(f"a stack to retract needs a shape (..., n, m) with n ≥ m, got {tuple(stack.shape)}")
     if stack.numel() == 0:
         return stack.clone()
-    matrices = stack.reshape(-1, *stack.shape[-2:]).clone()
+    matrices = stack.reshape(-1, *stack.shape[-2:])
     tolerance = torch.finfo(stack.dtype).eps * stack.shape[-1] ** 0.5
     with full_precision(stack.device):
         while True:
             defect = gram_defect(matrices)
-            if torch.linalg.vector_norm(defect, dim=(-2, -1)).max() <= tolerance:
-                break
             square = defect @ defect
             spectral_norms = torch.linalg.vector_norm(square, dim=(-2, -1)).sqrt()  # upper bounds: ‖E‖₂² ≤ ‖E²‖_F
             largest = spectral_norms.max().item()
             if not largest <= RADIUS:  # also true for nan
-                far = ~(spectral_norms <= RADIUS)
-                matrices[far] = polar(_finite(matrices[far]))
+                far = (~(spectral_norms <= RADIUS)).nonzero().squeeze(-1)
+                matrices = matrices.index_copy(0, far, polar(_finite(matrices[far])))
                 continue
             matrices = torch.baddbmm(matrices, matrices, square.mul_(0.375).sub_(defect, alpha=0.5))
-            # The next error is at most |e|³: mostly that shows that rounding is reached and saves a measurement.
-            if largest**3 <= tolerance:
-                break
-    return matrices.reshape(stack.shape)
+            if largest**3 <= tolerance:  # the next error is at most |e|³: no need to measure it
+                return matrices.reshape(stack.shape)
 
 
 def _finite(matrices: Float[Tensor, "far n m"]) -> Float[Tensor, "far n m"]:
