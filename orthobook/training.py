@@ -192,7 +192,7 @@ def _optimiser(net: DeepNetwork, config: TrainingConfig) -> torch.optim.Optimize
         {"params": ends, "lr": config.learning_rate},
         {"params": list(net.trunk.values()), "lr": config.learning_rate / math.sqrt(net.depth)},
     ]
-    return torch.optim.Adam(groups, fused=True)
+    return torch.optim.Adam(groups, fused=net.device.type in ("cpu", "cuda"))  # elsewhere it is not there, or new
 
 
 def _diverged(what: str, config: TrainingConfig, history: list[Measurement]) -> TrainingDiverged:
