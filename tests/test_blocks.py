@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from tolerances import PRECISIONS
 
 from orthobook import blocks
 from orthobook.blocks import architectures, block, register
+from orthobook.orthogonal import orthogonality_error
 
 
 def states(depth, width, kind, generator, dtype=torch.float64):
@@ -38,10 +40,13 @@ def test_push_is_autograds_jacobian(architecture, generator, precision):
 @pytest.mark.parametrize("architecture", architectures())
 def test_parameters_are_stacked_over_depth(architecture, generator):
     kind = block(architecture).resolve(5, 8)
-    for name, stack in kind.init(5, 8, generator, torch.float32).items():
+    stacks = kind.init(5, 8, generator, torch.float32)
+    assert set(kind.orthogonal) <= set(stacks)
+    for name, stack in stacks.items():
         assert stack.shape[0] == 5, name
         assert stack.dtype == torch.float32
-        assert name in kind.orthogonal or architecture not in ("linear", "absolute") or "bias" in name
+    for name in kind.orthogonal:
+        assert orthogonality_error(stacks[name]).max() <= PRECISIONS[torch.float32].layer
 
 
 def test_he_and_orthogonal_relu_keep_the_mean_square(generator):

@@ -6,12 +6,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tolerances import PRECISIONS
 
 from orthobook import orthogonal
 from orthobook.orthogonal import haar, orthogonality_error, orthogonality_penalty, polar, retract
 
 DTYPES = (torch.float32, torch.float64)
-ROUNDING = {torch.float32: 8e-6, torch.float64: 1.5e-14}  # as conftest's `layer`, for property tests
+ROUNDING = {dtype: precision.layer for dtype, precision in PRECISIONS.items()}
 
 
 @st.composite
