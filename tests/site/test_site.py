@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import site_checks as checks
 import yaml
-from conftest import ROOT
 
 import orthobook
 
+ROOT = Path(__file__).parents[2]
 PHONE = 390  # CSS pixels
 
 
