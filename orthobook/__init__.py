@@ -6,10 +6,11 @@
 The book that goes with the package derives the mathematics: https://github.com/orthobook/orthobook
 """
 
+from orthobook import convolution, groups  # noqa: F401 (their architectures are registered)
 from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load
 from orthobook.framework import compose
-from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_values
+from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_value_range, singular_values
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
 from orthobook.training import Evaluation, Measurement, TrainingConfig, TrainingDiverged, evaluate, train
@@ -39,6 +40,7 @@ __all__ = [
     "orthogonality_error",
     "register",
     "retract",
+    "singular_value_range",
     "singular_values",
     "train",
 ]

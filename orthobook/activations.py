@@ -11,6 +11,7 @@ At a breakpoint every derivative here is the one from the right.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ __all__ = [
     "relu",
     "shifted_fold",
     "tanh",
+    "triangle_wave",
     "two_slopes",
 ]
 
@@ -43,9 +45,27 @@ class Activation:
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
     slopes: tuple[float, ...] | None = None  # the distinct slopes; None if not piecewise affine
+    breakpoints: tuple[float, ...] | None = None  # where the slope changes; None if not stated
+    recurrence: float | None = None  # the distance at which the breakpoints recur, on either side, for ever
 
     def __call__(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self.function(z)
+
+    def breakpoints_within(self, reach: float) -> tuple[float, ...]:
+        """Return all breakpoints in [−reach, reach].
+
+        Raises
+        ------
+        ValueError
+            If the activation does not state its breakpoints: it is smooth, or was defined without them.
+        """
+        if self.breakpoints is None:
+            raise ValueError(f"the activation {self.name} states no breakpoints: it is smooth, or defined without them")
+        found = self.breakpoints
+        if self.recurrence is not None:
+            turns = math.ceil(2 * reach / self.recurrence) + 1
+            found = tuple(t + k * self.recurrence for t in found for k in range(-turns, turns + 1))
+        return tuple(t for t in found if abs(t) <= reach)
 
 
 def _sign(z: Tensor) -> Tensor:
@@ -53,9 +73,9 @@ def _sign(z: Tensor) -> Tensor:
     return torch.where(z < 0, -1.0, 1.0).to(z.dtype)
 
 
-identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,))
-absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0))
-relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0))
+identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,), breakpoints=())
+absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0), breakpoints=(0.0,))
+relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0), breakpoints=(0.0,))
 tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square())
 
 
@@ -69,6 +89,7 @@ def two_slopes(right: float, left: float) -> Activation:
         lambda z: torch.where(z < 0, left * z, right * z),
         lambda z: torch.full_like(z, right).masked_fill_(z < 0, left),  # where() would round the slopes to float32
         slopes=(right,) if right == left else (right, left),
+        breakpoints=() if right == left else (0.0,),
     )
 
 
@@ -84,6 +105,7 @@ def lowered_absolute(threshold: float) -> Activation:
         lambda z: z.abs().sub_(threshold),
         _sign,
         slopes=(1.0, -1.0),
+        breakpoints=(0.0,),
     )
 
 
@@ -94,6 +116,27 @@ def shifted_fold(threshold: float) -> Activation:
         lambda z: (z + threshold).abs() - threshold,
         lambda z: _sign(z + threshold),
         slopes=(1.0, -1.0),
+        breakpoints=(-threshold,),
+    )
+
+
+def triangle_wave(period: float) -> Activation:
+    """Return the triangle wave ω of slopes ±1: ω(t) = t for |t| ≤ period/4, folded back at ±period/4, and so for ever.
+
+    ω(t) = | (t − p/4) mod p − p/2 | − p/4, with values in [−p/4, p/4].
+    """
+    quarter = period / 4
+
+    def centred(z: Tensor) -> Tensor:
+        return torch.remainder(z - quarter, period) - 2 * quarter  # in [−p/2, p/2)
+
+    return Activation(
+        f"triangle wave, period {period:g}",
+        lambda z: centred(z).abs() - quarter,
+        lambda z: _sign(centred(z)),
+        slopes=(1.0, -1.0),
+        breakpoints=(quarter,),
+        recurrence=2 * quarter,
     )
 
 
@@ -117,4 +160,6 @@ def fold_of(activation: Activation) -> Activation:
         lambda z: (activation(z) - centre * z) / radius,
         lambda z: (activation.derivative(z) - centre) / radius,
         slopes=(1.0, -1.0),
+        breakpoints=activation.breakpoints,
+        recurrence=activation.recurrence,
     )

@@ -2,30 +2,35 @@
 
     feedforward          x ↦ σ(Wx + b)               J = diag σ'(Wx + b) W
     modified residual    x ↦ x − 2V relu(Vᵀx + b)    J = I − 2V D Vᵀ,  D = diag 1[Vᵀx + b ≥ 0]
+    leaky residual       x ↦ αx − βV lrelu(Vᵀx + b)  J = αI − βV D Vᵀ, D = diag lrelu'(Vᵀx + b)
     residual             x ↦ x + s (W₂ relu(W₁x + b₁) + b₂)
 
 A block holds no tensors. It makes those of all layers at once, each with a leading depth axis, and is then handed those
 of one layer at a time. Its options are the fields of a frozen dataclass: a block prints itself and compares by value.
 
 To add a kind of layer, subclass :class:`Block` and decorate it with :func:`register`: its name is known from then on.
+The layers that sort, reflect or double groups of coordinates are in :mod:`orthobook.groups`, those of images in
+:mod:`orthobook.convolution`.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from orthobook import activations
-from orthobook._checks import finite_number
+from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
 from orthobook.orthogonal import haar
 
@@ -33,22 +38,26 @@ __all__ = [
     "Absolute",
     "Block",
     "Feedforward",
+    "LeakyResidual",
     "Linear",
     "ModifiedResidual",
     "PartialFold",
     "ReLUHe",
     "ReLUOrthogonal",
     "Residual",
+    "RotatedResidual",
     "ShiftedFold",
     "TanhOrthogonal",
+    "Zigzag",
     "architectures",
     "block",
     "register",
 ]
 
 Parameters = dict[str, Tensor]
-Points = Float[Tensor, "batch n"]
-Tangents = Float[Tensor, "batch k n"]
+Points = Float[Tensor, "batch *state"]  # the last axis holds the coordinates that a layer mixes
+Tangents = Float[Tensor, "batch k *state"]
+Hyperplanes = tuple[Float[Tensor, "creases n"], Float[Tensor, " creases"]]
 Matrix = Float[Tensor, "n n"]
 Frame = Float[Tensor, "n m"]
 Bias = Float[Tensor, "*m"]
@@ -105,17 +114,46 @@ def block(architecture: str, **options: float) -> Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Block(ABC):
-    """One kind of layer on ℝⁿ. Subclasses are frozen dataclasses whose fields are the architecture's options."""
+    """One kind of layer on ℝⁿ. Subclasses are frozen dataclasses whose fields are the architecture's options.
+
+    A kind of layer must say how its parameters start (``init``), what one layer does (``forward``) and what its
+    Jacobian does (``push``). The other methods have defaults that fit all layers from ℝⁿ to ℝⁿ.
+    """
 
     orthogonal: ClassVar[tuple[str, ...]] = ()  # parameters that live on a Stiefel manifold when constrained
-    isometric: ClassVar[bool] = False  # the Jacobian is exactly orthogonal while those parameters are
+    isometric: ClassVar[bool] = False  # JᵀJ = I exactly, while those parameters are orthogonal
 
-    def resolve(self, depth: int, width: int) -> Block:
+    def __post_init__(self) -> None:  # noqa: B027 (most layers have nothing to check)
+        """Check those options that can be checked without knowing the network."""
+
+    def sizes(self, width: int | None, inputs: int | None) -> tuple[int, int]:
+        """Return the width of the trunk and the length of an input, having checked them."""
+        return whole_number("width", width, least=1), whole_number("inputs", inputs, least=1)
+
+    def resolve(self, depth: int, width: int) -> Self:
         """Return the block with defaults that depend on depth and width filled in, and options checked against them.
 
         A network does this first; a block whose defaults depend on the network cannot be used without.
         """
         return self
+
+    def embedding(self, inputs: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> nn.Module:
+        """Return the map from inputs to the trunk's first state: linear, with orthogonal rows or columns."""
+        embedding = skip_init(nn.Linear, inputs, width, dtype=dtype, device="cpu")  # nn.Linear would draw globally
+        with torch.no_grad():
+            embedding.weight.copy_(semi_orthogonal(width, inputs, generator, dtype))
+            embedding.bias.zero_()
+        return embedding
+
+    def final_width(self, depth: int, width: int) -> int:
+        """Return the number of coordinates of the trunk's last state: the width, unless layers are rectangular."""
+        return width
+
+    def layers(self, stacks: Parameters) -> Iterator[Parameters]:
+        """Yield what ``forward`` and ``push`` take, layer after layer: by default the parameters themselves."""
+        # unbind, not indexing: its backward stacks the gradients once instead of once for each layer
+        for layer in zip(*(stack.unbind() for stack in stacks.values()), strict=True):
+            yield dict(zip(stacks, layer, strict=True))
 
     def __getstate__(self) -> dict[str, object]:
         # Options alone: an activation that was looked up holds functions, which cannot be pickled.
@@ -131,37 +169,88 @@ class Block(ABC):
 
     @abstractmethod
     def push(self, x: Points, tangents: Tangents, **layer: Tensor) -> tuple[Points, Tangents]:
-        """Apply one layer to points, and its Jacobian at each to k tangent vectors, the rows of ``tangents``."""
+        """Apply one layer to points, and its Jacobian at each to k tangent vectors, ``tangents[:, i]``."""
+
+    def creases(self, reach: float, **layer: Tensor) -> Hyperplanes:
+        """Return the hyperplanes {x : a·x + c = 0} on which one layer bends, those that come within reach of 0.
+
+        Returns
+        -------
+        normals : Tensor, shape (creases, n)
+            One a in each row, of any length.
+        offsets : Tensor, shape (creases,)
+            The c of each.
+
+        Raises
+        ------
+        ValueError
+            If the kind of layer is not piecewise affine, or its creases are not known in closed form.
+        """
+        raise ValueError(f"the creases of {type(self).__name__} layers are not known in closed form")
 
 
 # --- feedforward ---
 
 
 class Feedforward(Block):
-    """Layers x ↦ σ(Wx + b), W square: no skip connection."""
+    """Layers x ↦ σ(Wx + b), W square: no skip connection.
+
+    A subclass names its ``activation`` or, if that is not entrywise, says what comes after Wx + b in ``bend`` and
+    ``push_bend``. It changes where a layer starts in ``weights`` and ``biases``.
+    """
 
     orthogonal: ClassVar[tuple[str, ...]] = ("weight",)
 
     @property
-    @abstractmethod
     def activation(self) -> Activation:
         """The activation σ with its derivative."""
+        raise NotImplementedError(f"{type(self).__name__} names no activation")
+
+    def weights(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw Haar weights of shape (depth, n, n)."""
+        return {"weight": haar(depth, width, width, generator=generator, dtype=dtype)}
+
+    def biases(self, depth: int, width: int, dtype: torch.dtype) -> Float[Tensor, "depth n"]:
+        """Return zero biases."""
+        return torch.zeros(depth, width, dtype=dtype)
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
-        """Draw Haar weights of shape (depth, n, n) and zero biases of shape (depth, n)."""
-        return {
-            "weight": haar(depth, width, width, generator=generator, dtype=dtype),
-            "bias": torch.zeros(depth, width, dtype=dtype),
-        }
+        """Draw weights of shape (depth, n, n), and biases of shape (depth, n)."""
+        return {**self.weights(depth, width, generator, dtype), "bias": self.biases(depth, width, dtype)}
 
-    def forward(self, x: Points, *, weight: Matrix, bias: Bias) -> Points:
+    def affine(self, x: Points, weight: Tensor, bias: Bias) -> Points:
+        """Return Wx + b."""
+        return torch.addmm(bias, x, weight.mT)
+
+    def linear(self, tangents: Tangents, weight: Tensor) -> Tangents:
+        """Return Wv for every tangent v."""
+        return tangents @ weight.mT
+
+    def bend(self, z: Points) -> Points:
+        """Return what comes after z = Wx + b: σ(z)."""
+        return self.activation(z)
+
+    def push_bend(self, z: Points, tangents: Tangents) -> Tangents:
+        """Return the derivative of ``bend`` at z applied to tangents, which may be changed in place: σ'(z) ⊙ v."""
+        return tangents.mul_(self.activation.derivative(z).unsqueeze(1))
+
+    def forward(self, x: Points, *, weight: Tensor, bias: Bias, **more: Tensor) -> Points:
         """Return σ(Wx + b)."""
-        return self.activation(torch.addmm(bias, x, weight.mT))
+        return self.bend(self.affine(x, weight, bias), **more)
 
-    def push(self, x: Points, tangents: Tangents, *, weight: Matrix, bias: Bias) -> tuple[Points, Tangents]:
+    def push(
+        self, x: Points, tangents: Tangents, *, weight: Tensor, bias: Bias, **more: Tensor
+    ) -> tuple[Points, Tangents]:
         """Return σ(Wx + b) and the tangents v ↦ σ'(Wx + b) ⊙ Wv."""
-        z = torch.addmm(bias, x, weight.mT)
-        return self.activation(z), (tangents @ weight.mT).mul_(self.activation.derivative(z).unsqueeze(-2))
+        z = self.affine(x, weight, bias)
+        return self.bend(z, **more), self.push_bend(z, self.linear(tangents, weight), **more)
+
+    def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
+        """Return the hyperplanes w_i·x + b_i = t for every unit i and breakpoint t of σ."""
+        largest = float((weight.norm(dim=1) * reach + bias.abs()).max()) if len(bias) else 0.0
+        levels = bias.new_tensor(self.activation.breakpoints_within(largest))
+        offsets = (bias - levels.unsqueeze(-1)).flatten()
+        return within_reach(reach, weight.repeat(len(levels), 1), offsets)
 
 
 @register("linear")
@@ -200,11 +289,9 @@ class ShiftedFold(Feedforward):
     def activation(self) -> Activation:
         return activations.lowered_absolute(self.threshold)
 
-    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
-        """Draw Haar weights of shape (depth, n, n) and biases of shape (depth, n), τ for every coordinate."""
-        parameters = super().init(depth, width, generator, dtype)
-        parameters["bias"] += self.threshold
-        return parameters
+    def biases(self, depth: int, width: int, dtype: torch.dtype) -> Float[Tensor, "depth n"]:
+        """Return τ for every coordinate."""
+        return torch.full((depth, width), self.threshold, dtype=dtype)
 
 
 @register("partial-fold")
@@ -218,27 +305,47 @@ class PartialFold(ShiftedFold):
 
     folds: int | None = None
 
-    def resolve(self, depth: int, width: int) -> PartialFold:
-        return replace(self, folds=_resolve_folds(self.folds, width, default=width // 2))
+    def resolve(self, depth: int, width: int) -> Self:
+        return replace(self, folds=resolve_folds(self.folds, width, default=width // 2))
 
-    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
-        """Draw Haar weights of shape (depth, n, n) and biases of shape (depth, n), τ or 0."""
-        parameters = super().init(depth, width, generator, dtype)
-        parameters["bias"][:, self.folds :] = 0
-        return parameters
+    def biases(self, depth: int, width: int, dtype: torch.dtype) -> Float[Tensor, "depth n"]:
+        """Return τ for the coordinates that fold, 0 for the others."""
+        biases = super().biases(depth, width, dtype)
+        biases[:, self.folds :] = 0
+        return biases
 
-    def forward(self, x: Points, *, weight: Matrix, bias: Bias) -> Points:
-        """Return (|z₁| − τ, …, |z_m| − τ, z_{m+1}, …, z_n), z = Wx + b."""
-        z = torch.addmm(bias, x, weight.mT)
+    def bend(self, z: Points) -> Points:
+        """Return (|z₁| − τ, …, |z_m| − τ, z_{m+1}, …, z_n)."""
         return torch.cat((self.activation(z[..., : self.folds]), z[..., self.folds :]), dim=-1)
 
-    def push(self, x: Points, tangents: Tangents, *, weight: Matrix, bias: Bias) -> tuple[Points, Tangents]:
-        """Push tangents through: rotate all of them, then reflect the coordinates that are folded at x."""
-        z = torch.addmm(bias, x, weight.mT)
-        folded = z[..., : self.folds]
-        tangents = tangents @ weight.mT
-        tangents[..., : self.folds].mul_(self.activation.derivative(folded).unsqueeze(-2))
-        return torch.cat((self.activation(folded), z[..., self.folds :]), dim=-1), tangents
+    def push_bend(self, z: Points, tangents: Tangents) -> Tangents:
+        """Reflect the coordinates that are folded at z."""
+        super().push_bend(z[..., : self.folds], tangents[..., : self.folds])  # in place
+        return tangents
+
+    def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
+        """Return the hyperplanes w_i·x + b_i = 0 of the first m units."""
+        return super().creases(reach, weight=weight[: self.folds], bias=bias[: self.folds])
+
+
+@register("zigzag")
+@dataclass(frozen=True, kw_only=True)
+class Zigzag(Feedforward):
+    """x ↦ ω(Wx + b), W orthogonal, ω the triangle wave of slopes ±1: many folds for each unit.
+
+    ``period`` is that of ω, in units of a coordinate's root mean square: ω is the identity within a quarter of it, by
+    default 3, so at first the layer is near-linear.
+    """
+
+    isometric = True
+    period: float = 12.0
+
+    def __post_init__(self) -> None:
+        finite_number("period", self.period, positive=True)
+
+    @cached_property
+    def activation(self) -> Activation:
+        return activations.triangle_wave(self.period)
 
 
 @register("relu-orthogonal")
@@ -249,11 +356,9 @@ class ReLUOrthogonal(Feedforward):
     orthogonal = ()
     activation = activations.relu
 
-    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
-        """Draw √2 · Haar weights, zero biases."""
-        parameters = super().init(depth, width, generator, dtype)
-        parameters["weight"] *= math.sqrt(2)
-        return parameters
+    def weights(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw √2 · Haar weights of shape (depth, n, n)."""
+        return {"weight": math.sqrt(2) * haar(depth, width, width, generator=generator, dtype=dtype)}
 
 
 @register("relu-he")
@@ -264,12 +369,9 @@ class ReLUHe(Feedforward):
     orthogonal = ()
     activation = activations.relu
 
-    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
-        """Draw Gaussian weights of variance 2/n, zero biases."""
-        return {
-            "weight": _gaussian(depth, width, width, variance=2 / width, generator=generator, dtype=dtype),
-            "bias": torch.zeros(depth, width, dtype=dtype),
-        }
+    def weights(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw Gaussian weights of variance 2/n, of shape (depth, n, n)."""
+        return {"weight": gaussian(depth, width, width, variance=2 / width, generator=generator, dtype=dtype)}
 
 
 @register("tanh-orthogonal")
@@ -291,7 +393,7 @@ class ModifiedResidual(Block):
     ``folds`` is m, the width by default. ``threshold`` is τ, in units of a coordinate's root mean square.
     """
 
-    orthogonal = ("frame",)
+    orthogonal: ClassVar[tuple[str, ...]] = ("frame",)
     isometric = True
     folds: int | None = None
     threshold: float = 3.0
@@ -299,12 +401,12 @@ class ModifiedResidual(Block):
     def __post_init__(self) -> None:
         finite_number("threshold", self.threshold)
 
-    def resolve(self, depth: int, width: int) -> ModifiedResidual:
-        return replace(self, folds=_resolve_folds(self.folds, width, default=width))
+    def resolve(self, depth: int, width: int) -> Self:
+        return replace(self, folds=resolve_folds(self.folds, width, default=width))
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw Haar frames V of shape (depth, n, m) and biases −τ of shape (depth, m)."""
-        frame = haar(depth, width, _resolve_folds(self.folds, width, default=width), generator=generator, dtype=dtype)
+        frame = haar(depth, width, resolve_folds(self.folds, width, default=width), generator=generator, dtype=dtype)
         return {"frame": frame, "bias": torch.full(frame.shape[::2], -self.threshold, dtype=dtype)}
 
     def forward(self, x: Points, *, frame: Frame, bias: Bias) -> Points:
@@ -314,8 +416,92 @@ class ModifiedResidual(Block):
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:
         """Push tangents v ↦ v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv)."""
         z = torch.addmm(bias, x, frame)
-        active = (tangents @ frame).mul_(activations.relu.derivative(z).unsqueeze(-2))
+        active = (tangents @ frame).mul_(activations.relu.derivative(z).unsqueeze(1))
         return torch.addmm(x, z.relu(), frame.mT, alpha=-2), tangents - 2 * (active @ frame.mT)
+
+    def creases(self, reach: float, *, frame: Frame, bias: Bias, **more: Tensor) -> Hyperplanes:
+        """Return the hyperplanes v_i·x + b_i = 0."""
+        return within_reach(reach, frame.mT, bias)
+
+
+@register("rotated-residual")
+@dataclass(frozen=True, kw_only=True)
+class RotatedResidual(ModifiedResidual):
+    """x ↦ O(x − 2V relu(Vᵀx + b)), V ∈ St(n, m), O ∈ O(n): the modified residual layer with a rotation after it.
+
+    Up to a constant every layer of the theorem has this form, if its activation has one breakpoint.
+    """
+
+    orthogonal = ("frame", "rotation")
+
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw frames and biases as for the modified residual layer, and Haar rotations of shape (depth, n, n)."""
+        parameters = super().init(depth, width, generator, dtype)
+        return parameters | {"rotation": haar(depth, width, width, generator=generator, dtype=dtype)}
+
+    def forward(self, x: Points, *, rotation: Matrix, **layer: Tensor) -> Points:
+        """Return O(x − 2V relu(Vᵀx + b))."""
+        return super().forward(x, **layer) @ rotation.mT
+
+    def push(self, x: Points, tangents: Tangents, *, rotation: Matrix, **layer: Tensor) -> tuple[Points, Tangents]:
+        """Push tangents v ↦ O(v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv))."""
+        y, tangents = super().push(x, tangents, **layer)
+        return y @ rotation.mT, tangents @ rotation.mT
+
+
+@register("leaky-residual")
+@dataclass(frozen=True, kw_only=True)
+class LeakyResidual(Block):
+    """x ↦ αx − βV (lrelu(Vᵀx + b) + aτ), V ∈ O(n), α = (1 + a)/(1 − a), β = 2/(1 − a); b = −τ at the start.
+
+    ``slope`` is a, the slope of the leaky ReLU on the negative side, from −1 up to but not including 1. At a = 0 the
+    layer is the modified residual one with m = n; towards a = −1 the skip connection αx fades out, and
+    −V(|Vᵀx + b| − τ) is left. The constant aτ lets points that no unit reflects stay where they are. ``threshold`` is τ.
+    """
+
+    orthogonal = ("frame",)
+    isometric = True
+    slope: float = 0.1
+    threshold: float = 3.0
+
+    def __post_init__(self) -> None:
+        finite_number("threshold", self.threshold)
+        if not -1 <= finite_number("slope", self.slope) < 1:
+            raise ValueError(f"slope must be at least -1 and below 1, got {self.slope!r}")
+
+    @property
+    def skip(self) -> float:
+        """The factor α of the skip connection."""
+        return (1 + self.slope) / (1 - self.slope)
+
+    @property
+    def scale(self) -> float:
+        """The factor β of the branch."""
+        return 2 / (1 - self.slope)
+
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw Haar frames V of shape (depth, n, n) and biases −τ of shape (depth, n)."""
+        frame = haar(depth, width, width, generator=generator, dtype=dtype)
+        return {"frame": frame, "bias": torch.full(frame.shape[:2], -self.threshold, dtype=dtype)}
+
+    def forward(self, x: Points, *, frame: Matrix, bias: Bias) -> Points:
+        """Return αx − βV (lrelu(Vᵀx + b) + aτ)."""
+        return self._combine(x, torch.addmm(bias, x, frame), frame)
+
+    def _combine(self, x: Points, z: Points, frame: Matrix) -> Points:
+        units = functional.leaky_relu(z, self.slope) + self.slope * self.threshold
+        return torch.addmm(x, units, frame.mT, beta=self.skip, alpha=-self.scale)
+
+    def push(self, x: Points, tangents: Tangents, *, frame: Matrix, bias: Bias) -> tuple[Points, Tangents]:
+        """Push tangents v ↦ αv − βV (lrelu'(Vᵀx + b) ⊙ Vᵀv)."""
+        z = torch.addmm(bias, x, frame)
+        slopes = activations.leaky_relu(self.slope).derivative(z)
+        units = (tangents @ frame).mul_(slopes.unsqueeze(1)) @ frame.mT
+        return self._combine(x, z, frame), self.skip * tangents - self.scale * units
+
+    def creases(self, reach: float, *, frame: Matrix, bias: Bias) -> Hyperplanes:
+        """Return the hyperplanes v_i·x + b_i = 0."""
+        return within_reach(reach, frame.mT, bias)
 
 
 @register("residual")
@@ -333,15 +519,15 @@ class Residual(Block):
         if self.branch_scale is not None:
             finite_number("branch_scale", self.branch_scale)
 
-    def resolve(self, depth: int, width: int) -> Residual:
+    def resolve(self, depth: int, width: int) -> Self:
         return self if self.branch_scale is not None else replace(self, branch_scale=1 / math.sqrt(depth))
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw W₁ of variance 2/n and W₂ of variance 1/n, both (depth, n, n), and zero biases (depth, n)."""
         return {
-            "inner_weight": _gaussian(depth, width, width, variance=2 / width, generator=generator, dtype=dtype),
+            "inner_weight": gaussian(depth, width, width, variance=2 / width, generator=generator, dtype=dtype),
             "inner_bias": torch.zeros(depth, width, dtype=dtype),
-            "outer_weight": _gaussian(depth, width, width, variance=1 / width, generator=generator, dtype=dtype),
+            "outer_weight": gaussian(depth, width, width, variance=1 / width, generator=generator, dtype=dtype),
             "outer_bias": torch.zeros(depth, width, dtype=dtype),
         }
 
@@ -365,21 +551,40 @@ class Residual(Block):
         """Push tangents v ↦ v + s W₂ (1[W₁x + b₁ ≥ 0] ⊙ W₁v)."""
         z = torch.addmm(inner_bias, x, inner_weight.mT)
         y = torch.add(x, torch.addmm(outer_bias, z.relu(), outer_weight.mT), alpha=self.branch_scale)
-        active = (tangents @ inner_weight.mT).mul_(activations.relu.derivative(z).unsqueeze(-2))
+        active = (tangents @ inner_weight.mT).mul_(activations.relu.derivative(z).unsqueeze(1))
         return y, torch.add(tangents, active @ outer_weight.mT, alpha=self.branch_scale)
+
+    def creases(self, reach: float, *, inner_weight: Matrix, inner_bias: Bias, **more: Tensor) -> Hyperplanes:
+        """Return the hyperplanes w_i·x + b_i = 0 of the inner units."""
+        return within_reach(reach, inner_weight, inner_bias)
 
 
 # --- shared checks and draws ---
 
 
-def _gaussian(*shape: int, variance: float, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "*shape"]:
+def gaussian(*shape: int, variance: float, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "*shape"]:
     """Draw independent Gaussian entries in float64, so that a seed means the same network in every precision."""
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * math.sqrt(variance)).to(dtype)
 
 
-def _resolve_folds(folds: int | None, width: int, default: int) -> int:
+def semi_orthogonal(
+    outputs: int, inputs: int, generator: torch.Generator, dtype: torch.dtype
+) -> Float[Tensor, "outputs inputs"]:
+    """Draw a multiple of a Haar frame that takes inputs of mean square 1 to outputs of mean square about 1."""
+    rectangle = haar(max(outputs, inputs), min(outputs, inputs), generator=generator, dtype=dtype)
+    return max(1.0, math.sqrt(outputs / inputs)) * (rectangle.mT if outputs < inputs else rectangle)
+
+
+def resolve_folds(folds: int | None, width: int, default: int) -> int:
+    """Return the number of folds m; ValueError if it is none from 0 to the width."""
     if folds is None:
         return default
     if not isinstance(folds, Integral) or isinstance(folds, bool) or not 0 <= folds <= width:
         raise ValueError(f"folds must be a whole number from 0 to the width {width}, got {folds!r}")
     return int(folds)
+
+
+def within_reach(reach: float, normals: Float[Tensor, "all n"], offsets: Float[Tensor, " all"]) -> Hyperplanes:
+    """Return those of the hyperplanes a·x + c = 0 that come within ``reach`` of 0."""
+    near = offsets.abs() <= reach * normals.norm(dim=-1)
+    return normals[near], offsets[near]

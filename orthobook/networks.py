@@ -9,8 +9,8 @@ classifier are plain linear maps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from orthobook._checks import whole_number
-from orthobook.blocks import Block, block
-from orthobook.orthogonal import haar, orthogonality_error, orthogonality_penalty, retract
+from orthobook.blocks import Block, Points, block, gaussian
+from orthobook.orthogonal import orthogonality_error, orthogonality_penalty, retract
 
 __all__ = ["DeepNetwork", "best_device", "build"]
 
@@ -51,13 +51,13 @@ def build(
     architecture: str,
     *,
     depth: int,
-    width: int,
-    inputs: int,
     classes: int,
+    width: int | None = None,
+    inputs: int | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
-    **options: float,
+    **options: Any,
 ) -> DeepNetwork:
     """Build a deep network by the name of its architecture.
 
@@ -65,10 +65,11 @@ def build(
     ----------
     architecture : str
         One of :func:`orthobook.architectures`.
-    depth, width : int
-        Number of layers L and width n of the trunk, each at least 1.
-    inputs, classes : int
-        Length of an input vector and number of classes, each at least 1.
+    depth, classes : int
+        Number of layers L of the trunk and number of classes, each at least 1.
+    width, inputs : int
+        Width n of the trunk and length of an input vector, each at least 1. Architectures for images, whose names
+        begin with ``conv-``, take ``channels`` and ``image_shape`` instead.
     seed : int
         Fixes every parameter, to the bit, whatever the device.
     dtype : torch.dtype
@@ -76,7 +77,7 @@ def build(
     device : torch.device or str, optional
         Where the network lives; by default :func:`best_device`.
     **options
-        Options of the architecture, such as ``threshold``, ``folds`` or ``branch_scale``.
+        Options of the architecture, such as ``threshold``, ``folds`` or ``branch_scale``: the fields of its block.
 
     Returns
     -------
@@ -92,10 +93,14 @@ def build(
     >>> net = build("shifted-fold", depth=200, width=64, inputs=784, classes=10, seed=0, threshold=3.0)
     >>> net(torch.zeros(5, 784, device=net.device)).shape
     torch.Size([5, 10])
+
+    >>> net = build("conv-shifted-fold", depth=20, channels=16, image_shape=(28, 28), classes=10)
+    >>> net(torch.zeros(5, 784, device=net.device)).shape
+    torch.Size([5, 10])
     """
     kind = block(architecture, **options)
-    depth, width = whole_number("depth", depth, least=1), whole_number("width", width, least=1)
-    inputs, classes = whole_number("inputs", inputs, least=1), whole_number("classes", classes, least=1)
+    depth, classes = whole_number("depth", depth, least=1), whole_number("classes", classes, least=1)
+    width, inputs = kind.sizes(width, inputs)
     seed = whole_number("seed", seed, least=0)
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
@@ -114,7 +119,7 @@ class DeepNetwork(nn.Module):
     block : Block
         The kind of layer.
     depth, width, inputs, classes : int
-        As in :func:`build`, which checks them.
+        As in :func:`build`, which checks them; for images the width is the number of coordinates of a state.
     generator : torch.Generator
         Source of the initial parameters, on the CPU.
     dtype : torch.dtype
@@ -143,38 +148,38 @@ class DeepNetwork(nn.Module):
         self.architecture = type(block).__name__
         self.block = block.resolve(depth, width)
         self.depth, self.width, self.inputs, self.classes = depth, width, inputs, classes
+        final = self.block.final_width(depth, width)
         # skip_init, as a plain nn.Linear would draw from the global generator
-        self.embedding = skip_init(nn.Linear, inputs, width, dtype=dtype, device="cpu")
-        self.classifier = skip_init(nn.Linear, width, classes, dtype=dtype, device="cpu")
+        self.classifier = skip_init(nn.Linear, final, classes, dtype=dtype, device="cpu")
         with torch.no_grad(), torch.device("cpu"):
             self.trunk = nn.ParameterDict(self.block.init(depth, width, generator, dtype))
             # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
-            rectangle = haar(max(width, inputs), min(width, inputs), generator=generator, dtype=dtype)
-            gain = max(1.0, math.sqrt(width / inputs))
-            self.embedding.weight.copy_(gain * (rectangle.mT if width < inputs else rectangle))
-            self.embedding.bias.zero_()
-            weight = torch.randn(classes, width, generator=generator, dtype=torch.float64) / math.sqrt(width)
-            self.classifier.weight.copy_(weight)
+            self.embedding = self.block.embedding(inputs, width, generator, dtype)
+            self.classifier.weight.copy_(gaussian(classes, final, variance=1 / final, generator=generator, dtype=dtype))
             self.classifier.bias.zero_()
 
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""
-        return self.embedding.weight.device
+        return self.classifier.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the parameters."""
-        return self.embedding.weight.dtype
+        return self.classifier.weight.dtype
 
-    def layers(self) -> Iterator[dict[str, Tensor]]:
-        """Yield the parameters of each layer, first to last."""
-        # unbind, not indexing: its backward stacks the gradients once instead of once for each layer
-        stacks = {name: stack.unbind() for name, stack in self.trunk.items()}
-        for layer in zip(*stacks.values(), strict=True):
-            yield dict(zip(stacks, layer, strict=True))
+    def layers(
+        self, *, dtype: torch.dtype | None = None, device: torch.device | None = None
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield what the block takes for each layer, first to last; in another precision or place where asked for."""
+        if (dtype or self.dtype, device or self.device) == (self.dtype, self.device):
+            yield from self.block.layers(dict(self.trunk.items()))
+        else:  # one layer at a time, so that memory does not grow with depth
+            for index in range(self.depth):
+                stacks = {name: stack[index : index + 1].to(device, dtype) for name, stack in self.trunk.items()}
+                yield from self.block.layers(stacks)
 
-    def embed(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch n"]:
+    def embed(self, x: Float[Tensor, "batch inputs"]) -> Points:
         """Map inputs to the trunk's first state x₀; inputs on another device are brought over.
 
         Raises
@@ -191,7 +196,7 @@ class DeepNetwork(nn.Module):
             raise ValueError(f"inputs must have the network's dtype {self.dtype}, got {x.dtype}; use x.to(net.dtype)")
         return self.embedding(x.to(self.device))
 
-    def states(self, x: Float[Tensor, "batch inputs"]) -> list[Float[Tensor, "batch n"]]:
+    def states(self, x: Float[Tensor, "batch inputs"]) -> list[Points]:
         """Return the trunk's states x₀, x₁, …, x_L."""
         states = [self.embed(x)]
         for layer in self.layers():
@@ -203,7 +208,7 @@ class DeepNetwork(nn.Module):
         x = self.embed(x)
         for layer in self.layers():
             x = self.block.forward(x, **layer)
-        return self.classifier(x)
+        return self.classifier(x.flatten(1))
 
     def orthogonality_error(self) -> float:
         """Return the largest ‖VᵀV − I‖_F over all layers; 0 for an architecture without orthogonal parameters."""

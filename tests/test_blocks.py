@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_networks import network, scatter_
 from tolerances import PRECISIONS
 
 from orthobook import blocks
@@ -24,29 +25,28 @@ def states(depth, width, kind, generator, dtype=torch.float64):
 
 @pytest.mark.parametrize("architecture", architectures())
 def test_push_is_autograds_jacobian(architecture, generator, precision):
-    width = 10
-    kind = block(architecture).resolve(1, width)
-    stacks, x = states(1, width, kind, generator, precision.dtype)
-    layer = {name: stack[0] for name, stack in stacks.items()}
-    tangents = torch.randn(7, 4, width, generator=generator, dtype=precision.dtype)
-    y, pushed = kind.push(x, tangents.clone(), **layer)
-    torch.testing.assert_close(y, kind.forward(x, **layer))
-    assert pushed.shape == (7, 4, width)
-    for point, rows, result in zip(x, tangents, pushed, strict=True):
-        J = torch.func.jacrev(lambda point: kind.forward(point[None], **layer)[0])(point)
-        assert (result - rows @ J.mT).abs().max() <= precision.layer * 10  # |tangents| reaches about 10 roundings' unit
+    net = scatter_(network(architecture, depth=1, width=10, dtype=precision.dtype), generator)
+    (layer,) = ({name: value.detach() for name, value in layer.items()} for layer in net.layers())
+    x = net.embed(2 * torch.randn(7, 20, generator=generator, dtype=precision.dtype)).detach()
+    tangents = torch.randn(7, 4, *x.shape[1:], generator=generator, dtype=precision.dtype)
+    y, pushed = net.block.push(x, tangents.clone(), **layer)
+    torch.testing.assert_close(y, net.block.forward(x, **layer))
+    assert pushed.shape == (7, 4, *y.shape[1:])
+    for point, directions, result in zip(x, tangents, pushed, strict=True):
+        J = torch.autograd.functional.jacobian(lambda point: net.block.forward(point[None], **layer)[0], point)
+        expected = torch.tensordot(directions, J, dims=([*range(1, x.ndim)], [*range(y.ndim - 1, J.ndim)]))
+        assert (result - expected).abs().max() <= precision.layer * 10  # |tangents| reaches about 10 roundings' unit
 
 
 @pytest.mark.parametrize("architecture", architectures())
-def test_parameters_are_stacked_over_depth(architecture, generator):
-    kind = block(architecture).resolve(5, 8)
-    stacks = kind.init(5, 8, generator, torch.float32)
-    assert set(kind.orthogonal) <= set(stacks)
-    for name, stack in stacks.items():
+def test_parameters_are_stacked_over_depth(architecture):
+    net = network(architecture, depth=5, dtype=torch.float32)
+    assert set(net.block.orthogonal) <= set(net.trunk)
+    for name, stack in net.trunk.items():
         assert stack.shape[0] == 5, name
         assert stack.dtype == torch.float32
-    for name in kind.orthogonal:
-        assert orthogonality_error(stacks[name]).max() <= PRECISIONS[torch.float32].layer
+    for name in net.block.orthogonal:
+        assert orthogonality_error(net.trunk[name]).max() <= PRECISIONS[torch.float32].layer
 
 
 def test_he_and_orthogonal_relu_keep_the_mean_square(generator):

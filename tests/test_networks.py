@@ -6,43 +6,57 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from small_networks import (
+    BASELINES,
+    EXACT,
+    EXACT_DENSE,
+    EXACT_IMAGES,
+    OPTIONS,
+    RECTANGULAR,
+    deviation,
+    network,
+    scatter_,
+)
 
 import orthobook as ob
-from orthobook.blocks import block
-
-EXACT = [name for name in ob.architectures() if block(name).isometric]
-BASELINES = [name for name in ob.architectures() if not block(name).isometric]
-OPTIONS = {"partial-fold": {"folds": 3, "threshold": 0.0}, "modified-residual": {"folds": 3, "threshold": 0.0}}
-
-
-def network(architecture, depth=3, width=8, dtype=torch.float64, **options):
-    return ob.build(architecture, depth=depth, width=width, inputs=20, classes=4, dtype=dtype, device="cpu", **options)
-
-
-def deviation(net, generator):
-    """Return max |σ − 1| with random biases, so that every layer folds some coordinates and not others."""
-    with torch.no_grad():
-        for name, stack in net.trunk.items():
-            if name.endswith("bias"):
-                stack += 2 * torch.randn(stack.shape, generator=generator, dtype=torch.float64)
-    x = torch.randn(2, 20, generator=generator, dtype=torch.float64).to(net.dtype)
-    return (ob.singular_values(net, x) - 1).abs().max().item()
 
 
 def test_the_class_has_its_members_and_its_baselines():
     assert {"linear", "absolute", "shifted-fold", "partial-fold", "modified-residual"} <= set(EXACT)
-    assert {"relu-he", "relu-orthogonal", "tanh-orthogonal", "residual"} <= set(BASELINES)
+    assert {"rotated-residual", "leaky-residual", "zigzag", "maxmin", "groupsort", "householder"} <= set(EXACT_DENSE)
+    images = ("shifted-fold", "partial-fold", "maxmin", "modified-residual")
+    assert {f"conv-{name}" for name in images} <= set(EXACT_IMAGES)
+    assert set(RECTANGULAR) == {"crelu"}
+    assert {"relu-he", "relu-orthogonal", "tanh-orthogonal", "residual", "conv-residual"} <= set(BASELINES)
 
 
 @pytest.mark.parametrize("width", [8, 33, 128])
 @pytest.mark.parametrize("depth", [1, 10, 100, 1000])
-@pytest.mark.parametrize("architecture", EXACT)
+@pytest.mark.parametrize("architecture", EXACT_DENSE)
 def test_exact_at_any_depth_and_width(architecture, depth, width, precision, generator):
     net = network(architecture, depth, width, precision.dtype)
     assert deviation(net, generator) <= precision.trunk
     if architecture in OPTIONS:
         net = network(architecture, depth, width, precision.dtype, **OPTIONS[architecture])
         assert deviation(net, generator) <= precision.trunk
+
+
+@pytest.mark.parametrize("depth", [1, 10, 50])
+@pytest.mark.parametrize("architecture", EXACT_IMAGES)
+def test_exact_on_images(architecture, depth, precision, generator):
+    """8 channels on 8×8 places: the exact Jacobian of 512 coordinates."""
+    net = network(architecture, depth, dtype=precision.dtype, channels=8, image_shape=(8, 8))
+    assert deviation(net, generator) <= precision.convolution
+
+
+@pytest.mark.parametrize("depth", [1, 3, 6])
+@pytest.mark.parametrize("width", [1, 8, 33])
+@pytest.mark.parametrize("architecture", RECTANGULAR)
+def test_exact_where_layers_are_rectangular(architecture, width, depth, precision, generator):
+    net = network(architecture, depth, width, precision.dtype)
+    J = ob.jacobian(scatter_(net, generator), torch.randn(2, 20, generator=generator, dtype=precision.dtype))
+    assert J.shape == (2, net.block.final_width(depth, width), width)
+    assert (J.mT @ J - torch.eye(width)).abs().max() <= precision.layer * depth
 
 
 @pytest.mark.parametrize("depth", [1, 10, 100, 1000])
@@ -52,21 +66,24 @@ def test_baselines_fail_the_same_test(architecture, depth, precision, generator)
 
 
 @pytest.mark.parametrize("architecture", EXACT)
-def test_a_weight_that_is_off_is_seen(architecture, generator, precision):
-    net = network(architecture, 10, 16, precision.dtype, **OPTIONS.get(architecture, {}))
-    with torch.no_grad():
-        net.trunk[net.block.orthogonal[0]][5] *= 1.01
-    assert deviation(net, generator) > 10 * precision.trunk
-    net.retract_()
-    assert deviation(net, generator) <= precision.trunk
+def test_a_parameter_that_is_off_is_seen(architecture, generator, precision):
+    depth = 3 if architecture in RECTANGULAR else 10
+    net = scatter_(network(architecture, depth, 16, precision.dtype, **OPTIONS.get(architecture, {})), generator)
+    x = torch.randn(2, 20, generator=generator, dtype=precision.dtype)
+    for name in net.block.orthogonal:
+        with torch.no_grad():
+            net.trunk[name][1] *= 1.01
+        assert (ob.singular_values(net, x) - 1).abs().max() > 10 * precision.trunk, name
+        net.retract_()
+        assert (ob.singular_values(net, x) - 1).abs().max() <= precision.trunk
 
 
 def test_folds_really_happen(generator):
     """Two inputs see different Jacobians: the exact networks are not linear ones in disguise."""
     x = torch.randn(2, 20, generator=generator, dtype=torch.float64)
-    for architecture in ("absolute", "shifted-fold", "partial-fold", "modified-residual"):
-        options = {} if architecture == "absolute" else {"threshold": 0.5}
-        J = ob.jacobian(network(architecture, 10, 16, **options), x)
+    for architecture in set(EXACT) - {"linear"}:
+        depth = 3 if architecture in RECTANGULAR else 10
+        J = ob.jacobian(scatter_(network(architecture, depth, 16), generator), x)
         assert (J[0] - J[1]).abs().max() > 0.1, architecture
     J = ob.jacobian(network("linear", 10, 16), x)
     assert torch.equal(J[0], J[1])
@@ -75,9 +92,9 @@ def test_folds_really_happen(generator):
 @pytest.mark.parametrize("architecture", EXACT)
 def test_networks_never_stretch(architecture, generator):
     """The trunk is 1-Lipschitz: distances between any two inputs' states never grow."""
-    net = network(architecture, 30, 16)
+    net = scatter_(network(architecture, 5 if architecture in RECTANGULAR else 30, 16), generator)
     x = torch.randn(50, 20, generator=generator, dtype=torch.float64)
-    states = net.states(x)
+    states = [state.flatten(1) for state in net.states(x)]
     distances = torch.stack([(state[:, None] - state[None]).norm(dim=-1) for state in states])
     assert (distances.diff(dim=0) <= 1e-12).all()
 
@@ -103,7 +120,7 @@ def test_forward_is_embedding_trunk_classifier(architecture, generator):
     x = torch.randn(6, 20, generator=generator, dtype=torch.float64)
     states = net.states(x)
     assert len(states) == net.depth + 1
-    torch.testing.assert_close(net(x), net.classifier(states[-1]))
+    torch.testing.assert_close(net(x), net.classifier(states[-1].flatten(1)))
     assert net(x).shape == (6, 4)
 
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from small_networks import sizes
 from tolerances import PRECISIONS
 from torch.nn import functional
 
@@ -34,7 +35,8 @@ def data():
 
 
 def network(architecture="shifted-fold", depth=20, seed=0, **options):
-    return ob.build(architecture, depth=depth, width=8, inputs=2, classes=CLASSES, seed=seed, device="cpu", **options)
+    size = sizes(architecture, width=8, inputs=2)
+    return ob.build(architecture, depth=depth, classes=CLASSES, seed=seed, device="cpu", **size, **options)
 
 
 def config(**changes):
