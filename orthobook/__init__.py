@@ -9,7 +9,7 @@ The book that goes with the package derives the mathematics: https://github.com/
 from orthobook import convolution, groups  # noqa: F401 (their architectures are registered)
 from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load
-from orthobook.framework import compose
+from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, factorise, is_orthogonal
 from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_value_range, singular_values
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
@@ -19,21 +19,26 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Block",
+    "Certificate",
     "Dataset",
     "DeepNetwork",
     "Evaluation",
     "Measurement",
+    "NotOrthogonal",
     "Split",
     "TrainingConfig",
     "TrainingDiverged",
+    "Undecided",
     "architectures",
     "best_device",
     "build",
     "compose",
     "data_sets",
     "evaluate",
+    "factorise",
     "gradient_norms",
     "haar",
+    "is_orthogonal",
     "jacobian",
     "jacobians",
     "load",

@@ -247,7 +247,7 @@ class Feedforward(Block):
 
     def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes w_i·x + b_i = t for every unit i and breakpoint t of σ."""
-        largest = float((weight.norm(dim=1) * reach + bias.abs()).max()) if len(bias) else 0.0
+        largest = (weight.norm(dim=1) * reach + bias.abs()).max().item() if len(bias) else 0.0
         levels = bias.new_tensor(self.activation.breakpoints_within(largest))
         offsets = (bias - levels.unsqueeze(-1)).flatten()
         return within_reach(reach, weight.repeat(len(levels), 1), offsets)
@@ -454,9 +454,9 @@ class RotatedResidual(ModifiedResidual):
 class LeakyResidual(Block):
     """x ↦ αx − βV (lrelu(Vᵀx + b) + aτ), V ∈ O(n), α = (1 + a)/(1 − a), β = 2/(1 − a); b = −τ at the start.
 
-    ``slope`` is a, the slope of the leaky ReLU on the negative side, from −1 up to but not including 1. At a = 0 the
-    layer is the modified residual one with m = n; towards a = −1 the skip connection αx fades out, and
-    −V(|Vᵀx + b| − τ) is left. The constant aτ lets points that no unit reflects stay where they are. ``threshold`` is τ.
+    ``slope`` is a, the slope of the leaky ReLU on the negative side, from −1 up to but not including 1. ``threshold``
+    is τ. At a = 0 the layer is the modified residual one with m = n; towards a = −1 the skip connection αx fades out,
+    and −V(|Vᵀx + b| − τ) is left. The constant aτ lets points that no unit reflects stay where they are.
     """
 
     orthogonal = ("frame",)
@@ -585,6 +585,6 @@ def resolve_folds(folds: int | None, width: int, default: int) -> int:
 
 
 def within_reach(reach: float, normals: Float[Tensor, "all n"], offsets: Float[Tensor, " all"]) -> Hyperplanes:
-    """Return those of the hyperplanes a·x + c = 0 that come within ``reach`` of 0."""
-    near = offsets.abs() <= reach * normals.norm(dim=-1)
+    """Return those of the hyperplanes a·x + c = 0 that come closer than ``reach`` to 0."""
+    near = offsets.abs() < reach * normals.norm(dim=-1)  # never if the normal is 0
     return normals[near], offsets[near]

@@ -1,9 +1,11 @@
-"""Interactive figures for the reader's finger: Vega-Lite charts that need no kernel and no network.
+"""Interactive figures for the reader's finger, which need no kernel and no network.
 
-An explorer takes plain arrays, computes nothing heavy and displays itself as the last expression of a cell: in the
-built book as a chart that the book's own script draws, with a still picture where scripts are off; in JupyterLab
-and in Colab as those show Vega-Lite. Values travel as short lists, one row for each choice of the controls, and are
-filtered before they are flattened, so that a page stays small.
+An explorer displays itself as the last expression of a cell: in the built book as an element that one of the book's
+scripts draws, with a still picture where scripts are off; in JupyterLab and in Colab by what those can show.
+
+Most are Vega-Lite charts. They take plain arrays and compute nothing heavy. Values travel as short lists, one row for
+each choice of the controls, and are filtered before they are flattened, so that a page stays small. The folded sheet is
+computed in the page, by a script of the package's own.
 """
 
 from __future__ import annotations
@@ -12,22 +14,42 @@ import html
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib import resources
+from typing import Any, ClassVar
 
 import altair as alt
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
-from orthobook.figures import COLOURS, GREY, column, magnitude, named, not_negative, power_of_ten, series_style
+from orthobook import origami
+from orthobook._checks import finite_number, whole_number
+from orthobook.figures import (
+    COLOURS,
+    GREY,
+    column,
+    crease_pattern,
+    magnitude,
+    named,
+    not_negative,
+    numbers,
+    power_of_ten,
+    series_style,
+)
 
 __all__ = [
     "PAYLOAD_LIMIT",
+    "ChartExplorer",
     "Explorer",
+    "FoldingExplorer",
     "fold_explorer",
+    "folding_explorer",
     "gain_explorer",
     "gradient_norm_explorer",
+    "sheet_explorer",
     "spectrum_explorer",
     "training_explorer",
 ]
@@ -39,23 +61,15 @@ _WIDTH = 560  # pixels; the book's own script fits a chart to its column, Jupyte
 _AXIS = 44  # pixels kept for labels left of a plot, whatever they say, so that nothing moves when they change
 _FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _INK = "currentColor"  # in the book: the page's own text colour, light or dark
+_DATA = resources.files("orthobook") / "_data"  # style and script of the figures that bring them along
 _SERIES_POINTS = 200  # a line holds no more points than a narrow screen has pixels to show
 
 
-@dataclass(frozen=True)
-class Explorer:
-    """A chart that displays itself wherever a notebook is read.
+class Explorer(ABC):
+    """A figure with controls that displays itself wherever a notebook is read."""
 
-    Attributes
-    ----------
-    chart
-        The Altair chart.
-    description
-        What it shows, in words: its accessible name.
-    """
-
-    chart: alt.TopLevelMixin
-    description: str
+    kind: ClassVar[str]  # tells the book which of its scripts draws the figure
+    description: str  # what it shows, in words: its accessible name
 
     def __post_init__(self) -> None:
         size = len(_compact(self.specification()).encode())
@@ -65,6 +79,54 @@ class Explorer:
                 "show fewer depths, steps or architectures"
             )
 
+    @abstractmethod
+    def specification(self, ink: str = GREY) -> dict[str, Any]:
+        """Return all that the script needs to know, as JSON, with text and lines in the colour ``ink``."""
+
+    @abstractmethod
+    def still(self, kind: str, ink: str = GREY) -> Any:
+        """Return the figure as it is before a control is moved, as ``svg`` (str) or ``png`` (bytes)."""
+
+    @abstractmethod
+    def live(self) -> Any:
+        """Return what a notebook with a running kernel displays, by MIME type."""
+
+    @abstractmethod
+    def _room(self, still: str) -> str:
+        """Return the style that keeps room for figure and controls, so that the text below need not move."""
+
+    def page(self) -> str:
+        """Return the element that a script turns into a figure, a still picture inside for want of it."""
+        data = _compact(self.specification(_INK)).replace("<", "\\u003c")  # nothing in it can end the element
+        still = self.still("svg", _INK)
+        return (
+            f'<div class="orthobook-chart" data-kind="{self.kind}" style="{self._room(still)}">'
+            f'<script type="application/json">{data}</script>'
+            f'<noscript><div role="img" aria-label="{html.escape(self.description)}">{still}</div></noscript></div>'
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> Any:
+        if os.environ.get("ORTHOBOOK_BUILD"):
+            return {"text/html": self.page(), "image/png": self.still("png"), "text/plain": self.description}
+        return self.live()
+
+
+@dataclass(frozen=True)
+class ChartExplorer(Explorer):
+    """A Vega-Lite chart.
+
+    Attributes
+    ----------
+    chart
+        The Altair chart.
+    description
+        What it shows, in words: its accessible name.
+    """
+
+    kind = "vega"
+    chart: alt.TopLevelMixin
+    description: str
+
     def specification(self, ink: str = GREY) -> dict[str, Any]:
         """Return the chart as a Vega-Lite specification, text and axes in the colour ``ink``."""
         specification = self.chart.to_dict()
@@ -73,39 +135,25 @@ class Explorer:
         specification["config"] = _config(ink)
         return specification
 
-    def page(self) -> str:
-        """Return the element that the book's script turns into a chart, a still picture inside for want of it."""
-        data = _compact(self.specification(_INK)).replace("<", "\\u003c")  # nothing in it can end the element
-        still = self._still("svg", _INK)
-        height = self._height(still)
-        return (
-            f'<div class="orthobook-chart" style="min-height:{height}px">'
-            f'<script type="application/json">{data}</script>'
-            f'<noscript><div role="img" aria-label="{html.escape(self.description)}">{still}</div></noscript></div>'
-        )
-
-    def _height(self, still: str) -> int:
-        """Return the pixels that chart and controls will take, so that the text below need not move."""
-        bindings = [p.get("bind", {}).get("input") for p in self.specification()["params"]]
-        rows = sum(kind not in (None, "checkbox") for kind in bindings) + ("checkbox" in bindings)
-        return round(float(still.split(' height="', 1)[1].split('"', 1)[0])) + 8 + 40 * rows
-
-    def _still(self, kind: str, ink: str) -> Any:
-        """Return the chart as it is before a control is moved, as ``svg`` (str) or ``png`` (bytes)."""
+    def still(self, kind: str, ink: str = GREY) -> Any:
         import vl_convert  # only the book's build needs it, and has it
 
         draw = getattr(vl_convert, f"vegalite_to_{kind}")
         return draw(json.dumps(self.specification(ink)), vl_version=vegalite_version())
 
-    def _repr_mimebundle_(self, **_: Any) -> Any:
-        if os.environ.get("ORTHOBOOK_BUILD"):
-            return {"text/html": self.page(), "image/png": self._still("png", GREY), "text/plain": self.description}
+    def live(self) -> Any:
         if "google.colab" in sys.modules:
             with alt.renderers.enable("colab"):
                 return alt.Chart.from_dict(self.specification())._repr_mimebundle_()
         # JupyterLab draws this type itself; text/html beside it would be preferred and would fetch scripts.
         specification = self.specification() | {"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}
         return {"application/vnd.vegalite.v5+json": specification, "text/plain": self.description}
+
+    def _room(self, still: str) -> str:
+        bindings = [p.get("bind", {}).get("input") for p in self.specification()["params"]]
+        rows = sum(kind not in (None, "checkbox") for kind in bindings) + ("checkbox" in bindings)
+        drawing = round(float(still.split(' height="', 1)[1].split('"', 1)[0]))
+        return f"min-height:{drawing + 8 + 40 * rows}px"
 
 
 def _compact(specification: dict[str, Any]) -> str:
@@ -361,7 +409,7 @@ def spectrum_explorer(
         )
         for choice in choices
     ]
-    return Explorer(
+    return ChartExplorer(
         alt.vconcat(*panels).add_params(*choices, depth, text),
         description
         or f"Histograms of the singular values of the Jacobian for {_list(names)}, at depths {_list(depths)}, "
@@ -456,7 +504,7 @@ def gradient_norm_explorer(
             **_series(names, f"datum.label + ': ' + {text.name}[{depth.name}][datum.label]"),
         )
     )
-    return Explorer(
+    return ChartExplorer(
         chart.add_params(depth, *boxes, text),
         description
         or f"Norm of the loss's gradient by layer for {_list(names)}, at depths {_list(depths)}, on a logarithmic "
@@ -523,7 +571,7 @@ def gain_explorer(
         x=x, y=alt.Y("low:Q", scale=axis.scale(), axis=axis.axis(title=None)), y2="high:Q", **series
     )
     line = base.mark_line(strokeWidth=2.5).encode(x=x, y=y, **series)
-    return Explorer(
+    return ChartExplorer(
         alt.layer(band, line).add_params(gain, *boxes, text),
         description
         or f"Singular values of the Jacobian by depth for {_list(names)}, at gains {_list(gains)}, on a logarithmic "
@@ -596,7 +644,7 @@ def training_explorer(
     ]
     panels.append(_progress(curves, names, quantity, steps, step))
     stack = alt.vconcat(*panels).resolve_scale(color="independent")  # else the last panel loses its legend
-    return Explorer(
+    return ChartExplorer(
         stack.add_params(step, text),
         description
         or f"Histograms of the singular values of the Jacobian of {_list(names)} while they train, and the "
@@ -675,10 +723,215 @@ def fold_explorer(*, description: str = "") -> Explorer:
             f"{linear} ? 'r = 0: σ is its own mean' : '(σ(t) − c t)/r, r = ' + format({half}, '.2f')",
         )
     )
-    return Explorer(
+    return ChartExplorer(
         alt.hconcat(left, right).add_params(first, second),
         description
         or "Left, an activation with two slopes and the line of their mean; right, what is left of it after that line "
         "is subtracted and the rest divided by half the slopes' difference: the absolute value, whatever the slopes. "
         "Two controls set the slopes; equal slopes leave no fold.",
+    )
+
+
+def sheet_explorer(
+    sheets: Mapping[tuple[str, int], tuple[ArrayLike, ArrayLike]], *, control: str, description: str = ""
+) -> Explorer:
+    """Return ruled sheets of paper as layers of the plane lay them down: two layers side by side, one parameter.
+
+    Parameters
+    ----------
+    sheets
+        (layer, value of the parameter) → the ruled lines as points (lines, points, 2), and which side is up at each
+        (lines, points): +1 for the front, −1 for the back, 0 where the sheet has collapsed. Every layer at every
+        value. Lines are drawn to a thousandth of the largest coordinate, and equal sheets are stored once.
+    control
+        What the parameter is called.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, shapes do not match, a value is not finite, a side is none of 1, −1 and 0, or the chart
+        would exceed ``PAYLOAD_LIMIT``.
+    """
+    pairs, names, values = _pairs(sheets, "sheets", "value")
+    arrays = {pair: _checked_sheet(f"sheets{pair}", *given) for pair, given in pairs.items()}
+    reach = max(float(abs(points).max()) for points, _ in arrays.values()) or 1.0
+    stored: dict[str, int] = {}  # a sheet's rows as text → its number
+    number, length = {}, {}
+    for pair, (points, sides) in arrays.items():
+        number[pair] = stored.setdefault(_compact({"rows": _sheet_rows(points, sides, reach)}), len(stored))
+        length[pair] = float(np.linalg.norm(np.diff(points, axis=1), axis=-1).sum())
+    rows = [row | {"sheet": n} for text, n in stored.items() for row in json.loads(text)["rows"]]
+    which = alt.param(value={n: {_key(v): number[n, v] for v in values} for n in names})
+    long = alt.param(value={n: {_key(v): magnitude(length[n, v]) for v in values} for n in names})
+    value = _control(control, values, values[0])
+    choices = [_control("Layer", names, names[0])]
+    choices += [_control("Compared with", names, names[1])] if len(names) > 1 else []
+    panels = []
+    for choice in choices:
+        chosen = f"[{choice.name}][{value.name}]"
+        title = _title(choice.name, f"'rules ' + {long.name}{chosen} + ' long in all'")
+        panels.append(_sheet_panel(rows, f"datum.sheet == {which.name}{chosen}", title))
+    return ChartExplorer(
+        alt.hconcat(*panels).add_params(*choices, value, which, long),
+        description
+        or f"A ruled square sheet of paper as it is laid down by {_list(names)}, front and back in two colours. "
+        f"Controls choose two layers to compare and the {control[:1].lower() + control[1:]}.",
+    )
+
+
+_SIDES = {1: "front up", -1: "back up", 0: "collapsed"}
+
+
+def _checked_sheet(name: str, lines: ArrayLike, sides: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    points, up = numbers(lines, name, 3), numbers(sides, name, 2)
+    if points.shape != (*up.shape, 2):
+        raise ValueError(
+            f"{name}: expected points (lines, points, 2), sides (lines, points); got {points.shape}, {up.shape}"
+        )
+    if not np.isin(up, list(_SIDES)).all():
+        raise ValueError(f"{name}: a side is 1, −1 or 0, got {up[~np.isin(up, list(_SIDES))][0]:g}")
+    return points, up
+
+
+def _sheet_rows(points: NDArray[np.float64], sides: NDArray[np.float64], reach: float) -> list[dict[str, Any]]:
+    """Return one row for each side: the corners of its lines, in thousandths of the reach, a null between two lines."""
+    rows = []
+    for side, label in _SIDES.items():
+        x: list[int | None] = []
+        y: list[int | None] = []
+        for line, up in zip(points, sides, strict=True):
+            for run in np.split(np.arange(len(line)), np.nonzero(np.diff(up))[0] + 1):
+                if up[run[0]] == side:
+                    corners = np.rint(line[run][_corners(line[run], reach / 1000)] / reach * 1000).astype(int)
+                    x += [*corners[:, 0].tolist(), None]
+                    y += [*corners[:, 1].tolist(), None]
+        if x:
+            rows.append({"side": label, "x": x[:-1], "y": y[:-1]})
+    return rows
+
+
+def _corners(line: NDArray[np.float64], tolerance: float) -> list[int]:
+    """Return which points of a line suffice to draw it, no point being farther from the drawing than the tolerance."""
+    chord, offsets = line[-1] - line[0], line - line[0]
+    along = np.clip(offsets @ chord / (chord @ chord or 1.0), 0, 1)
+    away = np.linalg.norm(offsets - along[:, None] * chord, axis=1)
+    farthest = int(away.argmax())
+    if away[farthest] <= tolerance:
+        return [0, len(line) - 1]
+    rest = [farthest + corner for corner in _corners(line[farthest:], tolerance)]
+    return _corners(line[: farthest + 1], tolerance) + rest[1:]
+
+
+def _sheet_panel(rows: list[dict[str, Any]], where: str, title: alt.TitleParams) -> alt.Chart:
+    """Return a window on the sheet picked, both axes to one scale and the origin in the middle, whatever its width."""
+    ends: dict[str, Any] = {}
+    for axis, size in (("x", "childWidth"), ("y", "height")):  # Vega-Lite's names for the panels' common size
+        half = f"1030 * {size} / min(childWidth, height)"
+        scale = alt.Scale(domainMin=alt.ExprRef(f"-{half}"), domainMax=alt.ExprRef(half), nice=False, zero=False)
+        ends[axis] = {"scale": scale, "axis": None}
+    labels = list(_SIDES.values())
+    legend = alt.Legend(columns=3, direction="horizontal")
+    colours = alt.Scale(domain=labels, range=[*COLOURS[:2], GREY])
+    return (
+        alt.Chart(alt.InlineData(rows), width=(_WIDTH - 18) // 2, height=270, title=title)
+        .transform_filter(where)
+        .transform_flatten(["x", "y"])
+        .transform_window(corner="row_number()")
+        .mark_line(strokeWidth=1.5, strokeCap="round", invalid="break-paths-show-path-domains")
+        .encode(
+            x=alt.X("x:Q", **ends["x"]),
+            y=alt.Y("y:Q", **ends["y"]),
+            order=alt.Order("corner:Q"),  # else a line would run from left to right
+            color=alt.Color("side:N", scale=colours, sort=labels, legend=legend),
+        )
+    )
+
+
+_FOLDING = {  # control → its label, least and largest value, step and unit
+    "folds": ("Folds", 0, 10, 1, ""),
+    "first": ("First angle", 0, 360, 1, "°"),
+    "turn": ("Turn", 0, 180, 1, "°"),
+    "distance": ("Distance", 0.2, 1.2, 0.01, ""),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldingExplorer(Explorer):
+    """A square sheet of paper that the page itself folds; attributes as the arguments of :func:`folding_explorer`."""
+
+    kind = "folding"
+    folds: int
+    first: float
+    turn: float
+    distance: float
+    description: str
+
+    def specification(self, ink: str = GREY) -> dict[str, Any]:
+        """Return the controls with their present values, and the colours: text and creases in ``ink``."""
+        names = ("label", "min", "max", "step", "unit", "value")
+        controls = {
+            control: dict(zip(names, (*limits, getattr(self, control)), strict=True))
+            for control, limits in _FOLDING.items()
+        }
+        return {"description": self.description, "controls": controls, "colours": list(COLOURS[:2]), "ink": ink}
+
+    def still(self, kind: str, ink: str = GREY) -> Any:
+        angles = self.first + self.turn * torch.arange(self.folds, dtype=torch.float64)
+        sheet = origami.fold(origami.folds_along(angles, torch.full_like(angles, self.distance)))
+        pattern = crease_pattern(sheet.points, sheet.images, sheet.cells, sheet.signs, sheet.creases, sheet.layers)
+        pictures, _ = pattern._repr_mimebundle_()
+        if kind == "png":
+            return pictures["image/png"]
+        drawing = pictures["image/svg+xml"]
+        return drawing[drawing.index("<svg") :].replace(GREY, ink)  # matplotlib itself knows no currentColor
+
+    def live(self) -> dict[str, Any]:
+        style, script = ((_DATA / name).read_text("utf-8") for name in ("charts.css", "folding.js"))
+        alone = f"<style>{style}</style>{self.page()}<script>{script}</script>"
+        return {"text/html": alone, "text/plain": self.description}
+
+    def _room(self, still: str) -> str:
+        return "aspect-ratio:1.2"  # of the figure with its controls on a wide screen; on a narrow one it is taller
+
+
+def folding_explorer(
+    *, folds: int = 7, first: float = 10, turn: float = 51, distance: float = 0.5, description: str = ""
+) -> FoldingExplorer:
+    """Return a square sheet of paper, its creases and the folded sheet, with four sliders for how it is folded.
+
+    Layer l of the network is x ↦ x − 2v relu(v·x − d) on the square [−1, 1]², v at the angle first + (l − 1)·turn. The
+    page computes the creases and the folded sheet exactly, with the steps of :func:`orthobook.origami.fold`.
+
+    Parameters
+    ----------
+    folds
+        Number of layers at first, from 1 to 10.
+    first, turn
+        Angle of the first v and from each v to the next at first, in degrees, from 0 to 360 and to 180.
+    distance
+        Distance d of each crease from the middle of the sheet at first, from 0.2 to 1.2.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside the range of its slider, or no fold is asked for.
+    """
+    whole_number("folds", folds, least=1)
+    for control, value in {"folds": folds, "first": first, "turn": turn, "distance": distance}.items():
+        _, low, high, *_ = _FOLDING[control]
+        if not low <= finite_number(control, value) <= high:
+            raise ValueError(f"{control}: expected {low} to {high}, got {value}")
+    return FoldingExplorer(
+        folds=folds,
+        first=first,
+        turn=turn,
+        distance=distance,
+        description=description
+        or "Left, a flat square sheet of paper with its creases, the parts that will lie front up in one colour and "
+        "those that will be turned over in another; right, the same sheet folded. Controls set the number of folds, "
+        "the direction of the first, the turn from each to the next, and their distance from the middle.",
     )

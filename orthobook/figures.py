@@ -15,7 +15,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "DASHES",
     "GREY",
     "accuracy_bars",
+    "crease_pattern",
     "folded_sheets",
     "gradient_norms",
     "image_grid",
@@ -84,7 +87,9 @@ class Still(Figure):
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figure as SVG for pages, as PNG for print, and the labels of its axes in words."""
         vector, raster = io.StringIO(), io.BytesIO()
-        self.savefig(vector, format="svg", metadata={"Date": None})
+        self.savefig(
+            vector, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )  # no block of it
         self.savefig(raster, format="png", dpi=_DPI)
         labels = [part for ax in self.axes for part in (ax.get_xlabel(), ax.get_ylabel()) if part]
         words = "Figure: " + ", ".join(labels) if labels else "Figure"
@@ -481,6 +486,70 @@ def _sheet(name: str, lines: ArrayLike, sides: ArrayLike) -> tuple[NDArray[np.fl
     if (abs(up) != 1).any():
         raise ValueError(f"{name}: a side is +1 or −1, got {up[abs(up) != 1][0]:g}")
     return points, up
+
+
+@_styled
+def crease_pattern(
+    points: ArrayLike,
+    images: ArrayLike,
+    cells: Sequence[Sequence[int]],
+    signs: ArrayLike,
+    creases: ArrayLike,
+    layers: ArrayLike,
+) -> Still:
+    """Draw a sheet of paper with its creases and, to the same scale, the folded sheet, as if both were translucent.
+
+    The arguments are what :class:`orthobook.origami.FoldedSheet` holds. The later the layer, the bolder its creases.
+
+    Parameters
+    ----------
+    points, images
+        The vertices on the flat sheet and where they come to lie, both (V, 2).
+    cells
+        C polygons as indices of vertices.
+    signs
+        Which side of each cell is up, (C,): 1 for the front, −1 for the back, 0 where the cell has collapsed.
+    creases
+        Edges as indices of their two vertices, (E, 2).
+    layers
+        The layer that made each crease, from 1, (E,).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, a place is not finite, or a sign is none of 1, −1 and 0.
+    """
+    places = {"flat": numbers(points, "points", 2), "folded": numbers(images, "images", 2)}
+    up, edges = numbers(signs, "signs", 1), np.asarray(creases, dtype=np.int64).reshape(-1, 2)
+    order = np.asarray(layers, dtype=np.float64)
+    if not (places["flat"].shape == places["folded"].shape == (len(places["flat"]), 2)):
+        raise ValueError(f"points, images: expected (V, 2), got {places['flat'].shape}, {places['folded'].shape}")
+    if len(up) != len(cells) or len(order) != len(edges):
+        raise ValueError(
+            f"expected a sign for each of {len(cells)} cells and a layer for each of {len(edges)} creases, "
+            f"got {len(up)} and {len(order)}"
+        )
+    if not np.isin(up, (1, -1, 0)).all():
+        raise ValueError(f"signs: expected 1, −1 or 0, got {up[~np.isin(up, (1, -1, 0))][0]:g}")
+    figure, axes = _canvas(1, 2, height=_WIDTH / 2 + 0.5)
+    fills = [{1: COLOURS[0], -1: COLOURS[1], 0: GREY}[sign] for sign in up.tolist()]
+    half = 0.52 * max(np.ptp(where, axis=0).max() for where in places.values())
+    for ax, opacity, weight, (title, where) in zip(axes[0], (0.3, 0.2), (0.7, 0.35), places.items(), strict=True):
+        polygons = [where[list(cell)] for cell in cells]
+        ax.add_collection(PolyCollection(polygons, facecolors=fills, alpha=opacity))
+        ax.add_collection(PolyCollection(polygons, facecolors="none", edgecolors=GREY, linewidths=weight / 2))
+        widths = weight * (0.5 + 2 * order / order.max(initial=1))
+        ax.add_collection(LineCollection(list(where[edges]), colors=GREY, linewidths=widths, capstyle="round"))
+        middle = (where.min(axis=0) + where.max(axis=0)) / 2
+        ax.set(xlim=middle[0] + half * np.array((-1, 1)), ylim=middle[1] + half * np.array((-1, 1)), aspect="equal")
+        ax.set_axis_off()
+        ax.set_title(title, fontsize=10, loc="center")
+    key = [
+        Patch(facecolor=(colour, 0.3), edgecolor=colour, label=label)
+        for colour, label in zip(COLOURS, ("front up", "back up"), strict=False)
+    ]
+    figure.legend(handles=key, loc="outside upper left", ncols=2)
+    return figure
 
 
 @_styled

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from orthobook import activations
-from orthobook.activations import fold_of, leaky_relu, shifted_fold, two_slopes
+from orthobook.activations import fold_of, leaky_relu, shifted_fold, triangle_wave, two_slopes
 
 EVERY = [
     activations.identity,
@@ -17,6 +17,7 @@ EVERY = [
     shifted_fold(1.5),
     activations.lowered_absolute(1.5),
     two_slopes(2.0, -0.5),
+    triangle_wave(1.7),
     fold_of(leaky_relu(0.3)),
 ]
 slope = st.floats(-5, 5).filter(lambda value: abs(value) > 1e-3 or value == 0)
@@ -61,3 +62,27 @@ def test_slope_at_a_breakpoint_is_the_right_one():
     assert activations.absolute.derivative(zero).item() == 1
     assert activations.relu.derivative(zero).item() == 1
     assert shifted_fold(2.0).derivative(zero - 2).item() == 1
+
+
+@pytest.mark.parametrize("activation", [a for a in EVERY if a.breakpoints is not None], ids=lambda a: a.name)
+def test_slopes_change_exactly_at_the_breakpoints(activation):
+    z = torch.linspace(-3, 3, 6_000, dtype=torch.float64)
+    slopes = activation.derivative(z)
+    changes = (slopes.diff().abs() > 1e-9).nonzero().flatten()
+    between = [(z[i].item(), z[i + 1].item()) for i in changes.tolist()]
+    stated = sorted(activation.breakpoints_within(3.0))
+    assert len(stated) == len(between)
+    assert all(left <= t <= right for t, (left, right) in zip(stated, between, strict=True))
+
+
+def test_a_smooth_activation_states_no_breakpoints():
+    with pytest.raises(ValueError, match="the activation tanh states no breakpoints"):
+        activations.tanh.breakpoints_within(1.0)
+
+
+@given(st.floats(0.5, 20), st.floats(-50, 50))
+def test_triangle_wave_is_the_arcsine_of_a_sine(period, t):
+    z = torch.tensor([t], dtype=torch.float64)
+    expected = torch.asin(torch.sin(2 * torch.pi * z / period)) * period / (2 * torch.pi)
+    # near a crest the arcsine loses half of the digits
+    torch.testing.assert_close(triangle_wave(period)(z), expected, rtol=0, atol=1e-6 * period)

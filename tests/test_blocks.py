@@ -1,6 +1,5 @@
 """Every kind of layer that is registered: its closed-form Jacobian, its stack, its options."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -115,6 +114,11 @@ def test_unknown_names_list_the_allowed_ones():
         ("modified-residual", {"threshold": math.inf}, "threshold must be a finite number, got inf"),
         ("shifted-fold", {"threshold": "3"}, "threshold must be a finite number, got '3'"),
         ("residual", {"branch_scale": math.nan}, "branch_scale must be a finite number, got nan"),
+        ("leaky-residual", {"slope": 1}, "slope must be at least -1 and below 1, got 1"),
+        ("leaky-residual", {"slope": -1.5}, "slope must be at least -1 and below 1, got -1.5"),
+        ("leaky-residual", {"slope": math.nan}, "slope must be a finite number, got nan"),
+        ("leaky-residual", {"threshold": math.inf}, "threshold must be a finite number, got inf"),
+        ("zigzag", {"period": 0}, "period must be a positive finite number, got 0"),
     ],
 )
 def test_bad_options_are_named(architecture, options, message):
@@ -140,19 +144,116 @@ def test_numbers_of_other_libraries_are_numbers():
     assert kind.folds == 3
 
 
-def test_a_new_block_is_one_class(monkeypatch, generator, float64):
-    """A block defined here takes part at once: built by name, with its Jacobian and its isometry."""
-    monkeypatch.setattr(blocks, "_registry", dict(blocks._registry))
+@pytest.mark.parametrize("slope", [0.9, 0.1, 0.0, -0.5, -1.0])
+def test_leaky_residual_is_its_formula(slope, generator):
+    net = scatter_(network("leaky-residual", depth=1, slope=slope, threshold=0.7), generator)
+    V, b = net.trunk["frame"][0].detach(), net.trunk["bias"][0].detach()
+    x = torch.randn(9, 8, generator=generator, dtype=torch.float64)
+    z = torch.einsum("ij,bi->bj", V, x) + b
+    units = torch.where(z < 0, slope * z, z) + slope * 0.7
+    expected = (1 + slope) / (1 - slope) * x - 2 / (1 - slope) * torch.einsum("ij,bj->bi", V, units)
+    torch.testing.assert_close(net.block.forward(x, frame=V, bias=b), expected)
 
-    @register("two-way-fold")
-    @dataclasses.dataclass(frozen=True, kw_only=True)
-    class TwoWayFold(blocks.Feedforward):
-        isometric = True
-        activation = blocks.activations.two_slopes(-1.0, 1.0)
 
-    assert architectures()[-1] == "two-way-fold"
-    from orthobook import build, singular_values
+def test_leaky_residual_goes_from_the_modified_residual_to_the_absolute_value(generator):
+    net = scatter_(network("leaky-residual", depth=1), generator)
+    layer = {name: stack[0].detach() for name, stack in net.trunk.items()}
+    x = torch.randn(9, 8, generator=generator, dtype=torch.float64)
 
-    net = build("two-way-fold", depth=20, width=8, inputs=5, classes=3, dtype=torch.float64, device="cpu")
-    x = torch.randn(4, 5, generator=generator, dtype=torch.float64)
-    assert (singular_values(net, x) - 1).abs().max() <= float64.trunk
+    def leaky(slope):
+        return block("leaky-residual", slope=slope).forward(x, **layer)
+
+    torch.testing.assert_close(leaky(0.0), block("modified-residual").forward(x, **layer))
+    absolute = blocks.Absolute().forward(x, weight=layer["frame"].mT, bias=layer["bias"])
+    torch.testing.assert_close(leaky(-1.0), -(absolute - 3.0) @ layer["frame"].mT)
+    for limit in (0.0, -1.0):  # continuously: α has the derivative 2/(1 − a)², at most 2 here
+        assert (leaky(limit + 1e-7) - leaky(limit)).abs().max() < 1e-5
+
+
+def test_the_slope_of_a_leaky_residual_layer_moves_its_image_by_a_constant(generator):
+    """Whatever the slope, the layer is −V|Vᵀx + b| up to a vector: the skip is in the formula, not in the function."""
+    net = scatter_(network("leaky-residual", depth=1), generator)
+    layer = {name: stack[0].detach() for name, stack in net.trunk.items()}
+    x = torch.randn(9, 8, generator=generator, dtype=torch.float64)
+    absolute = -(x @ layer["frame"] + layer["bias"]).abs() @ layer["frame"].mT
+    for slope in (0.5, 0.0, -0.5, -1.0):
+        gap = block("leaky-residual", slope=slope).forward(x, **layer) - absolute
+        torch.testing.assert_close(gap, gap[:1].expand_as(gap))
+
+
+def test_points_that_no_unit_reflects_stay_where_they_are(generator):
+    x = torch.randn(9, 8, generator=generator, dtype=torch.float64)
+    for architecture in ("modified-residual", "leaky-residual", "conv-modified-residual"):
+        net = network(architecture, depth=1, threshold=100.0)
+        state = x.reshape(9, 1, 2, 4) if architecture.startswith("conv") else x
+        (layer,) = net.layers()
+        torch.testing.assert_close(net.block.forward(state, **layer), state)
+
+
+def test_rotated_residual_is_a_rotation_after_the_modified_residual(generator):
+    net = scatter_(network("rotated-residual", depth=1, folds=3, threshold=0.0), generator)
+    layer = {name: stack[0].detach() for name, stack in net.trunk.items()}
+    x = torch.randn(9, 8, generator=generator, dtype=torch.float64)
+    inner = block("modified-residual").forward(x, frame=layer["frame"], bias=layer["bias"])
+    rotated = torch.einsum("ij,bj->bi", layer["rotation"], inner)
+    torch.testing.assert_close(net.block.forward(x, **layer), rotated)
+
+
+def test_zigzag_is_the_identity_within_a_quarter_period_and_stays_there(generator):
+    kind = block("zigzag", period=4.0)
+    eye, zero = torch.eye(6, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
+    x = 3 * torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    y = kind.forward(x, weight=eye, bias=zero)
+    assert y.abs().max() <= 1
+    torch.testing.assert_close(y[x.abs() < 1], x[x.abs() < 1])
+    torch.testing.assert_close(kind.forward(x + 4.0, weight=eye, bias=zero), y)
+
+
+PIECEWISE_AFFINE = ["absolute", "shifted-fold", "partial-fold", "zigzag", "relu-orthogonal", "residual"]
+PIECEWISE_AFFINE += ["modified-residual", "rotated-residual", "leaky-residual"]
+
+
+@pytest.mark.parametrize("architecture", PIECEWISE_AFFINE)
+def test_creases_are_where_the_layer_bends(architecture, generator):
+    """Along a random line the Jacobian changes exactly at the creases that the line crosses."""
+    options = {"period": 6.0} if architecture == "zigzag" else {}
+    net = scatter_(network(architecture, depth=1, **options), generator)
+    (layer,) = ({name: value.detach() for name, value in layer.items()} for layer in net.layers())
+    end = 20 * torch.randn(8, generator=generator, dtype=torch.float64)
+    normals, offsets = net.block.creases(end.norm().item(), **layer)
+    first, last = offsets - normals @ end, offsets + normals @ end
+    crossed = (first / (first - last))[first * last < 0].sort().values
+    ends = torch.cat((crossed.new_zeros(1), crossed, crossed.new_ones(1)))
+    points = (ends[1:] + ends[:-1] - 1)[:, None] * end
+    eye = torch.eye(8, dtype=torch.float64).expand(len(points), 8, 8)
+    _, J = net.block.push(points, eye.clone(), **layer)
+    assert len(crossed) >= 2
+    assert ((J[1:] - J[:-1]).abs().amax((-2, -1)) > 1e-9).all()
+    fine = torch.linspace(-1, 1, 20_001, dtype=torch.float64)[:, None] * end
+    _, along = net.block.push(fine, torch.eye(8, dtype=torch.float64).repeat(len(fine), 1, 1), **layer)
+    assert ((along[1:] - along[:-1]).abs().amax((-2, -1)) > 1e-9).sum() == len(crossed)
+
+
+def test_creases_out_of_reach_are_left_out():
+    eye, bias = torch.eye(3, dtype=torch.float64), torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    normals, offsets = blocks.Absolute().creases(2.5, weight=eye, bias=bias)
+    assert (normals.tolist(), offsets.tolist()) == (eye[:2].tolist(), [1.0, -2.0])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("tanh-orthogonal", "the activation tanh states no breakpoints"),
+        ("crelu", "crelu doubles the width"),
+        ("conv-residual", "the creases of ConvResidual layers are not known in closed form"),
+    ],
+)
+def test_layers_without_creases_say_so(architecture, message):
+    (layer,) = network(architecture, depth=1).layers()
+    with pytest.raises(ValueError, match=message):
+        block(architecture).creases(1.0, **layer)
+
+
+def test_a_feedforward_layer_needs_an_activation():
+    with pytest.raises(NotImplementedError, match="Plain names no activation"):
+        type("Plain", (blocks.Feedforward,), {})().activation  # noqa: B018

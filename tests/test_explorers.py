@@ -46,13 +46,14 @@ def training() -> tuple[dict, dict]:
     return by_step, {"free": history([0.1, 0.4, np.nan]), "constrained": history([0.1, 0.5, 0.8])}
 
 
-EXPLORERS = {
+CHARTS = {
     "spectrum": lambda: explorers.spectrum_explorer(spectra()),
     "gradient norm": lambda: explorers.gradient_norm_explorer(norms()),
     "gain": lambda: explorers.gain_explorer(curves()),
     "training": lambda: explorers.training_explorer(*training()),
     "fold": lambda: explorers.fold_explorer(),
 }
+EXPLORERS = CHARTS | {"folding": lambda: explorers.folding_explorer()}
 
 
 def rows(specification: dict) -> list[dict]:
@@ -101,7 +102,7 @@ class Page(HTMLParser):
             self.script += data
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize("name", CHARTS)
 def test_specification_is_valid_and_compiles(name):
     specification = EXPLORERS[name]().specification()
     alt.Chart.from_dict(specification)  # validates against the schema of Vega-Lite
@@ -121,6 +122,7 @@ def test_page_is_small_and_asks_no_other_host(name):
     assert json.loads(page.script)["description"] == page.label == explorer.description
     assert "currentColor" in text
     assert {"noscript", "svg"} <= set(page.tags)
+    assert f'<div class="orthobook-chart" data-kind="{"vega" if name in CHARTS else "folding"}" ' in text
 
 
 def test_hostile_names_stay_text():
@@ -152,6 +154,35 @@ def test_front_ends_get_what_they_draw(monkeypatch):
     monkeypatch.delenv("ORTHOBOOK_BUILD")
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     assert "vegaEmbed" in explorer._repr_mimebundle_()["text/html"]
+
+
+def test_the_folded_sheet_brings_its_script_along_where_there_is_no_book(monkeypatch):
+    explorer = explorers.folding_explorer()
+    monkeypatch.delenv("ORTHOBOOK_BUILD", raising=False)
+    bundle = explorer._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert explorer.page() in bundle["text/html"]
+    assert Page(bundle["text/html"]).tags.count("script") == 2  # the data, and one whole script
+    assert bundle["text/html"].endswith("})();\n</script>")
+    assert ".vega-bindings" in bundle["text/html"]
+
+    monkeypatch.setenv("ORTHOBOOK_BUILD", "1")
+    book = explorer._repr_mimebundle_()
+    assert book["text/html"] == explorer.page()
+    assert book["image/png"].startswith(b"\x89PNG")
+
+
+def test_the_folded_sheet_starts_as_it_is_told():
+    explorer = explorers.folding_explorer(folds=3, first=30, turn=100, distance=0.4, description="A sheet.")
+    specification = json.loads(Page(explorer.page()).script)
+    values = {control: settings["value"] for control, settings in specification["controls"].items()}
+    assert values == {"folds": 3, "first": 30, "turn": 100, "distance": 0.4}
+    assert all(c["min"] <= c["value"] <= c["max"] and c["label"] for c in specification["controls"].values())
+    assert specification["description"] == Page(explorer.page()).label == "A sheet."
+    assert specification["colours"] == list(COLOURS[:2])
+    assert explorer.still("svg", "currentColor").count("<path") > explorers.folding_explorer(folds=1).still(
+        "svg"
+    ).count("<path")
 
 
 def test_spectrum_counts_every_value_and_keeps_an_isometry_in_one_bin():
@@ -322,6 +353,11 @@ def test_long_lines_are_thinned_and_large_charts_refused():
             lambda: explorers.spectrum_explorer({(str(i), 1): [1] for i in range(13)}),
             "at most 12 series, got number 13",
         ),
+        (lambda: explorers.folding_explorer(folds=0), "folds must be a whole number of at least 1, got 0"),
+        (lambda: explorers.folding_explorer(folds=11), "folds: expected 0 to 10, got 11"),
+        (lambda: explorers.folding_explorer(turn=-1), "turn: expected 0 to 180, got -1"),
+        (lambda: explorers.folding_explorer(distance=0.1), "distance: expected 0.2 to 1.2, got 0.1"),
+        (lambda: explorers.folding_explorer(first=np.nan), "first must be a finite number, got nan"),
     ],
 )
 def test_wrong_input_is_named(call, message):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from nbclient import NotebookClient
 
@@ -69,6 +70,15 @@ def records(values, steps=None):
     return [{"step": s, "loss": 2.0 - v, "accuracy": v} for s, v in zip(steps, values, strict=True)]
 
 
+SHEET = {  # a square, its right half folded over
+    "points": [[0, 0], [1, 0], [2, 0], [2, 2], [1, 2], [0, 2]],
+    "images": [[0, 0], [1, 0], [0, 0], [0, 2], [1, 2], [0, 2]],
+    "cells": [(0, 1, 4, 5), (1, 2, 3, 4)],
+    "signs": [1, -1],
+    "creases": [[1, 4]],
+    "layers": [1],
+}
+
 FIGURES = {
     "singular_value_histogram": lambda: figures.singular_value_histogram({"a": [1, 1, 1], "b": [0.1, 1, 3]}),
     "spectrum_by_depth": lambda: figures.spectrum_by_depth({"a": np.ones((9, 4)), "b": np.full((9, 4), 0.1)}),
@@ -79,6 +89,7 @@ FIGURES = {
     "folded_sheets": lambda: figures.folded_sheets(
         {"a": (np.eye(2)[None], [[1, 1]]), "b": (np.eye(2)[None], [[-1, -1]])}
     ),
+    "crease_pattern": lambda: figures.crease_pattern(**SHEET),
 }
 
 
@@ -205,6 +216,29 @@ def test_folded_sheets_draw_each_side_in_its_colour_and_no_line_between_lines():
     assert axes.get_aspect() == 1
 
 
+def test_crease_pattern_draws_cells_and_creases_flat_and_folded_to_one_scale():
+    flat, folded = figures.crease_pattern(**SHEET | {"creases": [[1, 4], [0, 5]], "layers": [1, 2]}).axes
+    for axes, places in ((flat, SHEET["points"]), (folded, SHEET["images"])):
+        fills, edges, creases = axes.collections
+        for drawn, cell in zip(fills.get_paths(), SHEET["cells"], strict=True):
+            assert drawn.vertices[:-1].tolist() == [places[vertex] for vertex in cell]
+        assert [to_hex(c) for c in fills.get_facecolor()] == list(figures.COLOURS[:2])
+        assert len(edges.get_paths()) == 2
+        assert [line.tolist() for line in creases.get_segments()] == [[places[1], places[4]], [places[0], places[5]]]
+        thin, bold = creases.get_linewidths()
+        assert thin < bold
+        assert axes.get_aspect() == 1
+    assert np.ptp(flat.get_xlim()) == np.ptp(flat.get_ylim()) == np.ptp(folded.get_xlim()) > 2
+    assert (flat.get_title(), folded.get_title()) == ("flat", "folded")
+
+
+def test_crease_pattern_of_a_sheet_without_creases_or_with_collapsed_cells():
+    bare = SHEET | {"creases": np.zeros((0, 2), dtype=int), "layers": [], "signs": [1, 0]}
+    fills, _, creases = figures.crease_pattern(**bare).axes[0].collections
+    assert to_hex(fills.get_facecolor()[1]) == figures.GREY
+    assert creases.get_segments() == []
+
+
 def test_accuracy_bars_end_at_the_median_and_show_every_seed():
     axes = figures.accuracy_bars({"a": 0.5, "b": [0.7, 0.9, 0.6]}).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.5, 0.7]
@@ -256,6 +290,10 @@ def test_magnitude_of_special_values(value, printed):
         (lambda: figures.image_grid(np.ones((2, 9)), ["a"]), "expected none or 2, one for each image, got 1"),
         (lambda: figures.folded_sheets({"a": (np.ones((1, 3, 2)), [[1, 1]])}), r"a: .*got \(1, 3, 2\), \(1, 2\)"),
         (lambda: figures.folded_sheets({"a": (np.ones((1, 2, 2)), [[1, 0]])}), r"a: a side is \+1 or −1, got 0"),
+        (lambda: figures.crease_pattern(**SHEET | {"images": [[0, 0]]}), r"expected \(V, 2\), got \(6, 2\), \(1, 2\)"),
+        (lambda: figures.crease_pattern(**SHEET | {"signs": [1]}), "each of 2 cells .* of 1 creases, got 1 and 1"),
+        (lambda: figures.crease_pattern(**SHEET | {"layers": [1, 2]}), "got 2 and 2"),
+        (lambda: figures.crease_pattern(**SHEET | {"signs": [1, 3]}), "signs: expected 1, −1 or 0, got 3"),
         (lambda: figures.accuracy_bars({"a": 85}), "between 0 and 1, got 85"),
         (lambda: figures.lines([0], {str(i): [0] for i in range(13)}), "at most 12 series, got number 13"),
     ],

@@ -3,7 +3,9 @@
 import weakref
 
 import pytest
+import small_networks
 import torch
+from small_networks import EXACT_DENSE, EXACT_IMAGES, RECTANGULAR
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -11,7 +13,7 @@ import orthobook as ob
 
 
 def network(architecture, depth=12, width=16, dtype=torch.float64, **options):
-    return ob.build(architecture, depth=depth, width=width, inputs=20, classes=4, dtype=dtype, device="cpu", **options)
+    return small_networks.network(architecture, depth, width, dtype, **options)
 
 
 def points(generator, dtype=torch.float64, number=3):
@@ -20,18 +22,18 @@ def points(generator, dtype=torch.float64, number=3):
 
 @pytest.mark.parametrize("architecture", ob.architectures())
 def test_jacobian_is_autograds(architecture, precision, generator):
-    net = network(architecture, dtype=precision.dtype)
+    net = network(architecture, depth=3 if architecture in RECTANGULAR else 12, dtype=precision.dtype)
     x = points(generator, precision.dtype)
 
     def trunk(state):
         state = state[None]
         for layer in net.layers():
             state = net.block.forward(state, **layer)
-        return state[0]
+        return state.flatten()
 
-    expected = torch.stack([torch.func.jacrev(trunk)(state) for state in net.embed(x).detach()])
+    expected = torch.stack([torch.func.jacrev(trunk)(state).flatten(1) for state in net.embed(x).detach()])
     J = ob.jacobian(net, x)
-    assert J.shape == (3, 16, 16)
+    assert J.shape == (3, net.block.final_width(net.depth, net.width), net.width)
     assert J.dtype == precision.dtype
     assert not J.requires_grad
     assert (J - expected).abs().max() <= 12 * precision.layer
@@ -148,7 +150,7 @@ def test_bad_labels_are_named(generator):
 
 def test_gradients_keep_their_size_in_exact_networks_and_not_in_relu_networks(generator):
     x, labels = points(generator, number=8), torch.arange(8) % 4
-    for architecture in ("linear", "absolute", "shifted-fold", "partial-fold", "modified-residual"):
+    for architecture in EXACT_DENSE + EXACT_IMAGES:
         norms = ob.gradient_norms(network(architecture, depth=200), x, labels)
         torch.testing.assert_close(norms, norms[-1].expand_as(norms))
     norms = ob.gradient_norms(network("relu-he", depth=200), x, labels)
@@ -165,3 +167,42 @@ def test_bad_inputs_are_named(value, generator):
         ob.gradient_norms(net, x, torch.tensor([0, 1, 2]))
     with pytest.raises(ValueError, match=r"shape \(batch, 20\), got \(2, 3\)"):
         ob.singular_values(net, torch.zeros(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("shifted-fold", {"depth": 30, "width": 40}),
+        ("relu-orthogonal", {"depth": 4, "width": 40}),
+        ("crelu", {"depth": 2, "width": 12}),
+        ("conv-shifted-fold", {"depth": 4, "channels": 4, "image_shape": (5, 4), "downsampling": 0, "threshold": 0.1}),
+        ("conv-residual", {"depth": 4, "channels": 4, "image_shape": (5, 4), "downsampling": 0}),
+    ],
+)
+def test_lanczos_finds_the_ends_of_the_exact_spectrum(architecture, options, generator):
+    size = {} if architecture.startswith("conv") else {"inputs": 20}
+    net = ob.build(architecture, classes=4, dtype=torch.float32, device="cpu", **size, **options)
+    x = points(generator, torch.float32)
+    exact = ob.singular_values(net, x, dtype=torch.float64)
+    ends = ob.singular_value_range(net, x)
+    assert ends.shape == (3, 2)
+    # its eigenvalues σ² are right to 1e-10 of the largest, and a smallest σ of 0 to the square root of that
+    largest = exact[:, :1].max().item()
+    torch.testing.assert_close(ends[:, 1], exact[:, 0], rtol=1e-9, atol=0)
+    torch.testing.assert_close(ends[:, 0].square(), exact[:, -1].square(), rtol=0, atol=1e-9 * largest**2)
+
+
+def test_lanczos_repeats_itself_and_leaves_gradients_alone(generator):
+    net, x = network("relu-orthogonal"), points(generator)
+    with torch.no_grad():
+        first = ob.singular_value_range(net, x)
+    assert torch.equal(first, ob.singular_value_range(net.requires_grad_(False), x))
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_bad_arguments_of_lanczos_are_named(generator):
+    with pytest.raises(ValueError, match="tolerance must be a positive finite number, got 0"):
+        ob.singular_value_range(network("linear"), points(generator), tolerance=0)
+    plane = ob.build("linear", depth=1, width=2, inputs=20, classes=2, dtype=torch.float64, device="cpu")
+    with pytest.raises(ValueError, match="a width of at least 3, got 2; use singular_values"):
+        ob.singular_value_range(plane, points(generator))

@@ -1,4 +1,4 @@
-// Draws every chart of the page from the specification beside it. Needs the bundle that defines orthobookEmbed.
+// Draws every Vega-Lite chart of the page from the specification in it. Needs the bundle that defines orthobookEmbed.
 (function () {
   "use strict";
 
@@ -71,7 +71,7 @@
     holder.dataset.state = "ready";
   }
 
-  for (const holder of document.querySelectorAll(".orthobook-chart")) {
+  for (const holder of document.querySelectorAll('.orthobook-chart[data-kind="vega"]')) {
     draw(holder).catch((error) => {
       holder.dataset.state = "failed";
       holder.append("This figure could not be drawn: " + error.message);

@@ -1,8 +1,8 @@
 """Draw the book's interactive figures without a network.
 
-Vega, Vega-Lite and Vega-Embed come as one script from the installed wheel of vl-convert; it and the book's own few
-lines lie beside the pages and are loaded only by pages that hold a chart. While the notebooks run, an environment
-variable tells orthobook.explorers that its charts are for such a page.
+Vega, Vega-Lite and Vega-Embed come as one script from the installed wheel of vl-convert, the folded sheet's script from
+the package. They and the book's own few lines lie beside the pages, and a page loads only those that its figures need.
+While the notebooks run, an environment variable tells orthobook.explorers that its figures are for such a page.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import vl_convert
 from docutils import nodes
 from sphinx.application import Sphinx
 
-SOURCE = Path(__file__).parent.parent / "_charts"
+BOOK, PACKAGE = Path(__file__).parents[1] / "_charts", Path(__file__).parents[2] / "orthobook" / "_data"
+COPIED = (BOOK / "charts.js", BOOK / "licences.txt", PACKAGE / "charts.css", PACKAGE / "folding.js")
 IN_BOOK = "vendor/charts"  # below _static; the theme loads nothing from there by itself
-MARK = '<div class="orthobook-chart"'  # a listing of the package's source has it too, with &lt;
+SCRIPTS = {"vega": ("vega.js", "charts.js"), "folding": ("folding.js",)}  # by kind of figure, in the order of loading
 
 
 def bundle(cache: Path) -> Path:
@@ -43,18 +44,20 @@ def copy_scripts(app: Sphinx) -> None:
     target = Path(app.outdir) / "_static" / IN_BOOK
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(bundle(Path(app.doctreedir).parent / "charts"), target / "vega.js")
-    for file in SOURCE.iterdir():
+    for file in COPIED:
         shutil.copyfile(file, target / file.name)
 
 
 def load_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Load the scripts on a page that holds a chart."""
-    if MARK in context.get("body", ""):
-        app.add_css_file(f"{IN_BOOK}/charts.css")
-        app.add_js_file(f"{IN_BOOK}/vega.js", loading_method="defer")
-        app.add_js_file(f"{IN_BOOK}/charts.js", loading_method="defer")
+    """Load the style and the scripts of each kind of figure that a page holds."""
+    for kind, scripts in SCRIPTS.items():
+        # A listing of the package's source has this too, but with &lt;
+        if f'<div class="orthobook-chart" data-kind="{kind}"' in context.get("body", ""):
+            app.add_css_file(f"{IN_BOOK}/charts.css")
+            for script in scripts:
+                app.add_js_file(f"{IN_BOOK}/{script}", loading_method="defer")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import charts
+import numpy as np
 import pytest
+import torch
+
+from orthobook import origami
+from orthobook.explorers import folding_explorer
 
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CHART = '<div class="orthobook-chart"'
@@ -202,8 +208,105 @@ def test_a_still_picture_stands_in_where_scripts_are_off(browser, server, pages)
                 assert chart.locator("svg path").count() > 5
 
 
-def test_only_pages_with_charts_load_the_scripts(site, pages):
-    loading = {p.relative_to(site).as_posix() for p in site.rglob("*.html") if "charts/vega.js" in p.read_text("utf-8")}
-    assert loading == set(pages)
-    for script in ("vega.js", "charts.js", "charts.css", "licences.txt"):
+@pytest.mark.parametrize("kind", charts.SCRIPTS)
+def test_pages_load_the_scripts_of_their_figures_alone(site, kind):
+    pages = {p.relative_to(site).as_posix(): p.read_text("utf-8") for p in site.rglob("*.html")}
+    holding = {name for name, text in pages.items() if f'{CHART} data-kind="{kind}"' in text}
+    for script in charts.SCRIPTS[kind]:
+        assert {name for name, text in pages.items() if f"charts/{script}" in text} == holding
         assert (site / "_static" / "vendor" / "charts" / script).stat().st_size > 500
+
+
+def test_the_style_and_the_licences_are_there(site):
+    for file in ("charts.css", "licences.txt"):
+        assert (site / "_static" / "vendor" / "charts" / file).stat().st_size > 500
+
+
+# --- the folded sheet, as it comes into a notebook, with no book around it ---
+
+
+@contextmanager
+def notebook(browser, explorer, **options) -> Iterator:
+    """Show what a running kernel displays, and afterwards hold it to no request and no error."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    requests, errors = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_content("<!doctype html><body style='color: rgb(200, 200, 200)'>" + explorer.live()["text/html"])
+    assert page.locator(".orthobook-chart").get_attribute("data-state") == "ready"
+    yield page
+    assert (requests, errors) == ([], [])
+    context.close()
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
+def test_the_folded_sheet_works_alone(browser, viewport):
+    with notebook(browser, folding_explorer(), viewport=viewport) as page:
+        chart = page.locator(".orthobook-chart")
+        for control in movable(chart):
+            label = control.get_attribute("aria-label")
+            assert changes(page, chart, lambda c=control: press(c)), f"{label}, by keyboard"
+            page.wait_for_timeout(400)
+            assert "regions" in chart.locator("[aria-live=polite]").inner_text()
+            assert changes(page, chart, lambda c=control: point(c)), f"{label}, by mouse"
+        assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        fills = chart.locator("svg > text").evaluate_all("texts => texts.map(t => getComputedStyle(t).fill)")
+        assert set(fills) == {"rgb(200, 200, 200)"}
+
+
+def test_the_folded_sheet_keeps_within_its_picture(browser):
+    with notebook(browser, folding_explorer(), viewport=TELEPHONE) as page:
+        folds, first, turn, distance = page.locator("input").all()
+        distance.fill("0.2")
+        turn.fill("90")
+        for number in ("0", "1", "2"):
+            folds.fill(number)
+            for angle in range(0, 360, 15):
+                first.fill(str(angle))
+                outside = page.locator("svg").evaluate(
+                    """svg => {
+                        const [frame, drawn] = [svg.getBoundingClientRect(), svg.getBBox()];
+                        return Math.max(-drawn.x, -drawn.y, drawn.x + drawn.width - frame.width,
+                                        drawn.y + drawn.height - frame.height);
+                    }"""
+                )
+                assert outside <= 1, f"{number} folds, the first at {angle}°"
+
+
+def test_figures_of_one_notebook_are_drawn_once_each(browser):
+    html = folding_explorer().live()["text/html"]
+    page = browser.new_page()
+    page.set_content(f"<!doctype html>{html}{html}")
+    assert page.locator(".orthobook-chart").count() == page.locator(".orthobook-chart svg").count() == 2
+    page.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_page_folds_as_the_package_does(browser, seed):
+    rng = np.random.default_rng(seed)
+    number = int(rng.integers(1, 11))
+    if seed % 2:  # special positions: creases through vertices and along creases
+        angles, distances = 15.0 * rng.integers(0, 24, number), rng.integers(0, 5, number) / 4
+    else:
+        angles, distances = rng.uniform(0, 360, number), rng.uniform(0, 1, number)
+    layers = [{"angle": a, "distance": d} for a, d in zip(angles.tolist(), distances.tolist(), strict=True)]
+    with notebook(browser, folding_explorer()) as page:
+        found = page.evaluate(
+            """layers => {
+                const sheet = orthobookFolding.fold(layers);
+                const creases = [...sheet.creases].map(([edge, layer]) => [...edge.split(" ").map(Number), layer]);
+                return {...sheet, creases, kawasaki: orthobookFolding.kawasaki(sheet)};
+            }""",
+            layers,
+        )
+    sheet = origami.fold(origami.folds_along(torch.tensor(angles), torch.tensor(distances)))
+    assert np.array(found["points"]) == pytest.approx(sheet.points.numpy(), abs=1e-9)
+    assert np.array(found["images"]) == pytest.approx(sheet.images.numpy(), abs=1e-9)
+    assert [sorted(cell) for cell in found["cells"]] == [sorted(cell) for cell in sheet.cells]
+    assert sorted(found["creases"]) == sorted(
+        [*edge, layer] for edge, layer in zip(sheet.creases.tolist(), sheet.layers.tolist(), strict=True)
+    )
+    assert found["interior"] == sheet.interior.tolist()
+    assert max([0, *found["kawasaki"]]) <= 1e-9
