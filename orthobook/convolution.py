@@ -41,7 +41,7 @@ from orthobook.blocks import (
     semi_orthogonal,
 )
 from orthobook.groups import MaxMin
-from orthobook.orthogonal import haar
+from orthobook.orthogonal import full_precision, haar
 
 __all__ = [
     "ConvMaxMin",
@@ -88,14 +88,14 @@ def orthogonal_kernel(
     -----
     Orthogonal with circular padding (Li et al. 2019).
     """
-    P = frames @ frames.mT
-    Q = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - P
-    (P1, P3), (P2, P4) = P[..., ::2, :, :].unbind(-3), P[..., 1::2, :, :].unbind(-3)
-    (Q1, Q3), (Q2, Q4) = Q[..., ::2, :, :].unbind(-3), Q[..., 1::2, :, :].unbind(-3)
-    # (P + QE)(P' + Q'E⁻¹) has the taps PQ' at −1, PP' + QQ' at 0 and QP' at 1
-    vertical = torch.stack((P1 @ Q2, P1 @ P2 + Q1 @ Q2, Q1 @ P2), dim=-3)  # (..., 3, c, c)
-    horizontal = torch.stack((P3 @ Q4, P3 @ P4 + Q3 @ Q4, Q3 @ P4), dim=-3)
-    taps = (rotation.unsqueeze(-3) @ vertical).unsqueeze(-3) @ horizontal.unsqueeze(-4)  # (..., 3, 3, c, c)
+    with full_precision(frames.device):
+        P = frames @ frames.mT
+        Q = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - P
+        # the first factor of either direction and the second: (..., 2, c, c) each, vertical before horizontal
+        P, P_, Q, Q_ = P[..., ::2, :, :], P[..., 1::2, :, :], Q[..., ::2, :, :], Q[..., 1::2, :, :]
+        # (P + QE)(P' + Q'E⁻¹) has the taps PQ' at −1, PP' + QQ' at 0 and QP' at 1
+        vertical, horizontal = torch.stack((P @ Q_, P @ P_ + Q @ Q_, Q @ P_), dim=-3).unbind(-4)  # (..., 3, c, c)
+        taps = (rotation.unsqueeze(-3) @ vertical).unsqueeze(-3) @ horizontal.unsqueeze(-4)  # (..., 3, 3, c, c)
     return taps.movedim((-4, -3), (-2, -1))
 
 

@@ -305,8 +305,9 @@ def is_orthogonal(
     Parameters
     ----------
     module : Module or callable
-        Takes a batch (N, ...) to a tensor (N, ...). It sees one input at a time, as a batch of one, in the mode that it
-        is in; its parameters and their gradients stay as they are.
+        Takes a batch (N, ...) to a tensor (N, ...); for the trunk of a network, ``net.propagate`` at ``net.embed(x)``.
+        It sees one input at a time, as a batch of one, in the mode that it is in; its parameters and their gradients
+        stay as they are.
     inputs : Tensor, shape (batch, ...)
         Where to look. Random inputs lie in the interior of a region with probability 1.
     tolerance : float, optional

@@ -203,12 +203,15 @@ class DeepNetwork(nn.Module):
             states.append(self.block.forward(states[-1], **layer))
         return states
 
+    def propagate(self, state: Points) -> Points:
+        """Return the trunk's last state x_L for a first state x₀: the map whose Jacobian ``ob.jacobian`` gives."""
+        for layer in self.layers():
+            state = self.block.forward(state, **layer)
+        return state
+
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of every class."""
-        x = self.embed(x)
-        for layer in self.layers():
-            x = self.block.forward(x, **layer)
-        return self.classifier(x.flatten(1))
+        return self.classifier(self.propagate(self.embed(x)).flatten(1))
 
     def orthogonality_error(self) -> float:
         """Return the largest ‖VᵀV − I‖_F over all layers; 0 for an architecture without orthogonal parameters."""

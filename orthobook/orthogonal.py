@@ -153,14 +153,16 @@ def _finite(matrices: Float[Tensor, "far n m"]) -> Float[Tensor, "far n m"]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Switch off autocast and reduced-precision matrix products (TF32, bfloat16) inside the block.
+    """Switch off autocast and reduced-precision products (TF32, bfloat16) of matrices and convolutions in the block.
 
     Orthogonality to seven digits cannot survive products that keep three.
     """
-    before = torch.get_float32_matmul_precision()
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False  # by default it is on, unlike that of matrix products
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

@@ -72,6 +72,18 @@ def test_kernels_of_a_stack_are_those_of_its_layers(generator):
         torch.testing.assert_close(whole[layer], orthogonal_kernel(rotation[layer], frames[layer]))
 
 
+def test_kernels_are_built_in_full_precision_whatever_the_caller_uses(generator):
+    rotation, frames = factors(8, generator, dtype=torch.float32)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            kernel = orthogonal_kernel(rotation, frames)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(kernel, orthogonal_kernel(rotation, frames))
+
+
 @pytest.mark.parametrize("padding", convolution.PADDINGS)
 def test_the_start_is_delta_orthogonal_and_exact_with_any_padding(padding, generator, precision):
     net = network("conv-shifted-fold", depth=2, dtype=precision.dtype, channels=6, padding=padding)

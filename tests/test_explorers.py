@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthobook import explorers
-from orthobook.figures import COLOURS
+from orthobook.figures import COLOURS, GREY
 
 ARCHITECTURES = ("shifted-fold", "plain-relu", "scaled-residual")
 DEPTHS = (5, 50, 200)
@@ -46,12 +46,31 @@ def training() -> tuple[dict, dict]:
     return by_step, {"free": history([0.1, 0.4, np.nan]), "constrained": history([0.1, 0.5, 0.8])}
 
 
+def laid_down(fold: float | None = None, crush: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Three rules of length 2, and which side is up: laid flat, folded over at x = ``fold``, crushed at ``crush``."""
+    x, up = np.linspace(-1, 1, 401), np.ones(401)
+    if fold is not None:
+        x, up = np.minimum(x, 2 * fold - x), np.where(x > fold, -1, 1)
+    if crush is not None:
+        x, up = np.minimum(x, crush), np.where(x > crush, 0, 1)
+    return np.stack([np.stack([x, np.full(401, y)], axis=1) for y in (-0.5, 0, 0.5)]), np.stack([up] * 3)
+
+
+def sheets() -> dict:
+    given = {}
+    for d in range(0, 100, 10):
+        given["flat", d], given["folded", d] = laid_down(), laid_down(fold=d / 100)
+        given["the same", d], given["crushed", d] = laid_down(fold=d / 100), laid_down(crush=d / 100)
+    return given
+
+
 CHARTS = {
     "spectrum": lambda: explorers.spectrum_explorer(spectra()),
     "gradient norm": lambda: explorers.gradient_norm_explorer(norms()),
     "gain": lambda: explorers.gain_explorer(curves()),
     "training": lambda: explorers.training_explorer(*training()),
     "fold": lambda: explorers.fold_explorer(),
+    "sheet": lambda: explorers.sheet_explorer(sheets(), control="Place"),
 }
 EXPLORERS = CHARTS | {"folding": lambda: explorers.folding_explorer()}
 
@@ -322,6 +341,71 @@ def test_fold_names_known_activations():
         assert f"σ(t): {name}" in words(svg(set_controls(specification, controls)))
 
 
+def test_a_sheet_is_drawn_by_its_corners_and_stored_once():
+    specification = EXPLORERS["sheet"]().specification()
+    stored = rows(specification)
+    assert {row["sheet"] for row in stored} == set(range(21))  # one flat, ten folded, ten crushed
+    flat = [row for row in stored if row["sheet"] == 0]
+    assert flat == [
+        {
+            "sheet": 0,
+            "side": "front up",
+            "x": [-1000, 1000, None, -1000, 1000, None, -1000, 1000],
+            "y": [-500, -500, None, 0, 0, None, 500, 500],
+        }
+    ]
+    assert all(len(row["x"]) == len(row["y"]) == 8 for row in stored)
+    front, back = (row for row in stored if row["sheet"] == 5)  # folded at 0.2
+    assert (front["side"], back["side"]) == ("front up", "back up")
+    assert sorted(front["x"][:2]) == pytest.approx([-1000, 200], abs=6)
+    assert sorted(back["x"][:2]) == pytest.approx([-600, 200], abs=6)
+
+
+def test_sheets_keep_every_corner_and_no_point_between():
+    zigzag = np.array([[[0, 0], [1, 0], [2, 0], [2, 1], [2, 4], [1, 4], [0, 4], [0, 4], [0, 3]]], dtype=float)
+    (row,) = rows(explorers.sheet_explorer({("a", 0): (zigzag, np.ones((1, 9)))}, control="Place").specification())
+    assert row["x"] == [0, 500, 500, 0, 0]
+    assert row["y"] == [0, 0, 1000, 1000, 750]
+    back = np.array([[[0, 0], [1, 0], [2, 0], [1, 0], [0, 0]]], dtype=float)  # folded onto itself: the ends coincide
+    (row,) = rows(explorers.sheet_explorer({("a", 0): (back, np.ones((1, 5)))}, control="Place").specification())
+    assert row["x"] == [0, 1000, 0]
+
+
+def test_sheets_follow_their_controls_and_state_the_length_of_the_rules():
+    specification = EXPLORERS["sheet"]().specification()
+    drawn = svg(specification)
+    assert "flat rules 6.00 long in all" in words(drawn)
+    assert "folded rules 6.00 long in all" in words(drawn)
+    assert line_path(drawn, COLOURS[1])
+    drawn = svg(set_controls(specification, {"Compared with": "crushed", "Place": 50}))
+    assert "crushed rules 4.50 long in all" in words(drawn)
+    assert line_path(drawn, COLOURS[1]) is None
+    assert line_path(drawn, GREY)
+    same = svg(set_controls(specification, {"Layer": "folded", "Compared with": "the same"}))
+    paths = re.findall(rf'<path d="(M[^"]+)" stroke="{COLOURS[1]}"', same)
+    assert len(paths) == 2
+    assert paths[0] == paths[1]
+
+
+@pytest.mark.parametrize("width", [100, 253, 371])
+def test_a_sheet_keeps_its_shape_in_a_panel_of_any_width(width):
+    specification = EXPLORERS["sheet"]().specification()
+    for panel in specification["hconcat"]:
+        panel["width"] = width
+    path = line_path(svg(specification), COLOURS[0])
+    numbers = np.array(points(path)).reshape(-1, 2)
+    across, along = np.ptp(numbers, axis=0)
+    assert across / along == pytest.approx(2, rel=0.02)
+    assert numbers.min() >= 0
+    assert numbers[:, 0].max() <= width
+
+
+def test_one_layer_has_one_panel():
+    specification = explorers.sheet_explorer({("a", d): laid_down() for d in (0, 1)}, control="Place").specification()
+    assert len(specification["hconcat"]) == 1
+    assert line_path(svg(specification), COLOURS[0])
+
+
 def test_long_lines_are_thinned_and_large_charts_refused():
     depth = 5000
     small = explorers.gradient_norm_explorer({("a", depth): np.ones(depth + 1)})
@@ -358,6 +442,16 @@ def test_long_lines_are_thinned_and_large_charts_refused():
         (lambda: explorers.folding_explorer(turn=-1), "turn: expected 0 to 180, got -1"),
         (lambda: explorers.folding_explorer(distance=0.1), "distance: expected 0.2 to 1.2, got 0.1"),
         (lambda: explorers.folding_explorer(first=np.nan), "first must be a finite number, got nan"),
+        (
+            lambda: explorers.sheet_explorer({("a", 0): (np.ones((1, 3, 2)), np.ones((1, 2)))}, control="d"),
+            r"got \(1, 3",
+        ),
+        (lambda: explorers.sheet_explorer({("a", 0): (np.ones((1, 3, 2)), 2 * np.ones((1, 3)))}, control="d"), "got 2"),
+        (
+            lambda: explorers.sheet_explorer({"a": (np.ones((1, 3, 2)), np.ones((1, 3)))}, control="d"),
+            "keys .name, val",
+        ),
+        (lambda: explorers.sheet_explorer({}, control="d"), "sheets: expected a non-empty mapping"),
     ],
 )
 def test_wrong_input_is_named(call, message):

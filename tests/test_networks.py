@@ -41,6 +41,16 @@ def test_exact_at_any_depth_and_width(architecture, depth, width, precision, gen
         assert deviation(net, generator) <= precision.trunk
 
 
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_the_certificate_for_any_module_agrees(architecture, generator):
+    """By automatic differentiation, with no closed form of a block: true for the class, false for the baselines."""
+    net = scatter_(network(architecture, depth=3, **OPTIONS.get(architecture, {})), generator)
+    x = torch.randn(4, 20, generator=generator, dtype=torch.float64)
+    certificate = ob.is_orthogonal(net.propagate, net.embed(x).detach())
+    assert bool(certificate) == (architecture in EXACT), certificate
+    assert certificate.shape == (net.block.final_width(3, net.width), net.width)
+
+
 @pytest.mark.parametrize("depth", [1, 10, 50])
 @pytest.mark.parametrize("architecture", EXACT_IMAGES)
 def test_exact_on_images(architecture, depth, precision, generator):
@@ -120,6 +130,7 @@ def test_forward_is_embedding_trunk_classifier(architecture, generator):
     x = torch.randn(6, 20, generator=generator, dtype=torch.float64)
     states = net.states(x)
     assert len(states) == net.depth + 1
+    assert torch.equal(net.propagate(states[0]), states[-1])
     torch.testing.assert_close(net(x), net.classifier(states[-1].flatten(1)))
     assert net(x).shape == (6, 4)
 

@@ -119,6 +119,7 @@ def test_retract_keeps_its_precision_under_autocast_and_fast_products(generator)
             assert (stack @ stack).dtype == torch.bfloat16  # autocast does act here
             result = retract(stack)
         assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32
     finally:
         torch.set_float32_matmul_precision(before)
     assert result.dtype == torch.float32
