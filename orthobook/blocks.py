@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from jaxtyping import Float
@@ -54,6 +54,7 @@ __all__ = [
     "register",
 ]
 
+Kind = Literal["square", "rectangular", "image"]
 Parameters = dict[str, Tensor]
 Points = Float[Tensor, "batch *state"]  # the last axis holds the coordinates that a layer mixes
 Tangents = Float[Tensor, "batch k *state"]
@@ -88,9 +89,23 @@ def register(name: str) -> Callable[[type[Block]], type[Block]]:
     return add
 
 
-def architectures() -> tuple[str, ...]:
-    """Return the names that ``build`` accepts, in the order of registration."""
-    return tuple(_registry)
+def architectures(kind: Kind | None = None) -> tuple[str, ...]:
+    """Return the names that ``build`` accepts, in the order of registration: all, or those of one kind.
+
+    Parameters
+    ----------
+    kind : str, optional
+        ``"square"`` for layers from ℝⁿ to ℝⁿ, ``"rectangular"`` for layers whose output is longer than their input,
+        ``"image"`` for layers on feature maps, which ``build`` takes ``channels`` and ``image_shape`` for.
+
+    Raises
+    ------
+    ValueError
+        If the kind is none of these.
+    """
+    if kind not in (None, *get_args(Kind)):
+        raise ValueError(f"unknown kind {kind!r}; allowed: {', '.join(get_args(Kind))}, or None for all")
+    return tuple(name for name, block in _registry.items() if kind in (None, block.kind))
 
 
 def block(architecture: str, **options: float) -> Block:
@@ -120,6 +135,7 @@ class Block(ABC):
     Jacobian does (``push``). The other methods have defaults that fit all layers from ℝⁿ to ℝⁿ.
     """
 
+    kind: ClassVar[Kind] = "square"  # what a layer maps: ℝⁿ to ℝⁿ, ℝⁿ to a larger space, or feature maps
     orthogonal: ClassVar[tuple[str, ...]] = ()  # parameters that live on a Stiefel manifold when constrained
     isometric: ClassVar[bool] = False  # JᵀJ = I exactly, while those parameters are orthogonal
 

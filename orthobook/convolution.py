@@ -32,6 +32,7 @@ from orthobook.blocks import (
     Bias,
     Block,
     Feedforward,
+    Kind,
     Parameters,
     PartialFold,
     ShiftedFold,
@@ -144,6 +145,7 @@ class Convolutional(Block):
     height and width ``downsampling`` times before the trunk; ``padding`` is ``"circular"`` or ``"zeros"``.
     """
 
+    kind: ClassVar[Kind] = "image"
     channels: int = 16
     image_shape: tuple[int, ...] = (28, 28)
     downsampling: int = 2

@@ -45,6 +45,7 @@ __all__ = [
     "ChartExplorer",
     "Explorer",
     "FoldingExplorer",
+    "curve_explorer",
     "fold_explorer",
     "folding_explorer",
     "gain_explorer",
@@ -586,6 +587,90 @@ def _three(values: NDArray[np.float64], pair: tuple[str, Any]) -> NDArray[np.flo
     if values.shape[0] != 3:
         raise ValueError(f"curves{pair}: expected shape (depth,) or (3, depth), got {values.shape}")
     return values
+
+
+def curve_explorer(
+    panels: Mapping[str, Mapping[tuple[str, float], ArrayLike]],
+    *,
+    control: str,
+    xlabel: str = "layer l",
+    description: str = "",
+) -> Explorer:
+    """Return several quantities by layer, one panel below the other, at a chosen value of one parameter.
+
+    Every panel has a linear axis that is the same for all values of the parameter, so that curves can be compared while
+    it is moved.
+
+    Parameters
+    ----------
+    panels
+        Quantity → mapping of (name, value of the parameter) → array (layers,), the first layer's first; the same names
+        at the same values in every panel.
+    control
+        What the parameter is called.
+    xlabel
+        Label of the horizontal axis, which counts from 1.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, panels differ in their names or values, lengths differ, a value is not finite, or the
+        chart would exceed ``PAYLOAD_LIMIT``.
+    """
+    arrays, keys = {}, {}
+    for quantity, curves in named(panels, "panels").items():
+        pairs, names, values = _pairs(curves, quantity, "value")
+        arrays[quantity] = {pair: numbers(curve, f"{quantity}{pair}", 1) for pair, curve in pairs.items()}
+        keys[quantity] = names, values
+    names, values = keys[next(iter(keys))]
+    for quantity, found in keys.items():
+        if found != (names, values):
+            raise ValueError(f"panels: {quantity} has {found}, where the first panel has {(names, values)}")
+    lengths = sorted({len(curve) for curves in arrays.values() for curve in curves.values()})
+    if len(lengths) > 1:
+        raise ValueError(f"panels: every curve needs the same number of layers, got {lengths}")
+    value = _control(control, values, values[len(values) // 2])
+    boxes, checked = _shown(names)
+    kept = _thinned(lengths[0])
+    stack, texts = [], []
+    for index, (quantity, curves) in enumerate(arrays.items()):
+        points = {pair: [float(f"{v:.4g}") for v in curve[kept].tolist()] for pair, curve in curves.items()}
+        rows = [{"name": n, "value": v, "layer": (kept + 1).tolist(), "height": points[n, v]} for n, v in points]
+        low, high = (end(h for heights in points.values() for h in heights) for end in (min, max))
+        last = {_key(v): " · ".join(f"{n}: {_plain(curves[n, v][-1])}" for n in names) for v in values}
+        texts.append(alt.param(value=last))
+        title = _title(_literal(quantity), f"'at the end: ' + {texts[-1].name}[{value.name}]")
+        chart = _lines(rows, names, ["layer", "height"], f"datum.value == {value.name} && {checked}", title)
+        stack.append(
+            chart.properties(height=120)
+            .mark_line(strokeWidth=2.5)
+            .encode(
+                x=alt.X(
+                    "layer:Q",
+                    scale=alt.Scale(domain=[1, max(lengths[0], 2)], nice=False),
+                    axis=alt.Axis(title=xlabel if index == len(arrays) - 1 else None, format="d", tickMinStep=1),
+                ),
+                y=alt.Y(
+                    "height:Q",
+                    scale=alt.Scale(domain=[min(low, 0), max(high, 0) or 1], nice=True),
+                    axis=alt.Axis(title=None),
+                ),
+                **_series(names, "datum.label"),
+            )
+        )
+    return ChartExplorer(
+        alt.vconcat(*stack).add_params(value, *boxes, *texts),
+        description
+        or f"{_list([*arrays])} by layer for {_list(names)}, at {control} {_list(values)}. Controls choose the "
+        f"{control[:1].lower() + control[1:]} and the curves shown.",
+    )
+
+
+def _plain(value: float) -> str:
+    """Return a value as text, large ones as whole numbers: 0.21, 9.50, 1,234; never −0.00."""
+    return f"{value:,.0f}" if abs(value) >= 9.995 else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def training_explorer(

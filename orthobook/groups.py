@@ -160,6 +160,7 @@ class CReLU(Feedforward):
     Jacobian is tall, 2ᴸn × n.
     """
 
+    kind = "rectangular"
     isometric = True
 
     def resolve(self, depth: int, width: int) -> Self:

@@ -6,13 +6,11 @@ import torch
 
 import orthobook as ob
 from orthobook.blocks import architectures, block
-from orthobook.convolution import Convolutional
 from orthobook.orthogonal import haar
 
-IMAGES = [name for name in architectures() if isinstance(block(name), Convolutional)]
-RECTANGULAR = [name for name in architectures() if block(name).final_width(1, 8) != 8]
+IMAGES, RECTANGULAR = architectures("image"), architectures("rectangular")
 EXACT = [name for name in architectures() if block(name).isometric]
-EXACT_DENSE = [name for name in EXACT if name not in IMAGES + RECTANGULAR]
+EXACT_DENSE = [name for name in EXACT if name in architectures("square")]
 EXACT_IMAGES = [name for name in EXACT if name in IMAGES]
 BASELINES = [name for name in architectures() if name not in EXACT]
 # folds that really happen, where an architecture's defaults leave few

@@ -95,6 +95,15 @@ def test_defaults_that_depend_on_the_network():
     assert block("residual", branch_scale=1.0).resolve(100, 9).branch_scale == 1.0
 
 
+def test_every_architecture_is_of_one_kind():
+    kinds = [architectures(kind) for kind in ("square", "rectangular", "image")]
+    assert sorted(name for names in kinds for name in names) == sorted(architectures())
+    assert kinds[1] == ("crelu",)
+    assert all(name.startswith("conv-") for name in kinds[2])
+    with pytest.raises(ValueError, match="unknown kind 'dense'; allowed: square, rectangular, image, or None for all"):
+        architectures("dense")
+
+
 def test_unknown_names_list_the_allowed_ones():
     with pytest.raises(ValueError, match="unknown architecture 'resnet'; allowed: linear, absolute, shifted-fold"):
         block("resnet")

@@ -40,6 +40,15 @@ def curves() -> dict:
     return {(a, g): np.stack([g**layers * k for k in (0.5, 1, 2)]) for a in ARCHITECTURES for g in (0.9, 1.0, 1.1)}
 
 
+def panels() -> dict:
+    layers = np.arange(1, 31)
+    keys = [(a, m) for a in ARCHITECTURES for m in range(0, 65, 8)]
+    return {
+        "coherence": {(a, m): 0.99 ** (m * layers) - 0.1 for a, m in keys},
+        "pieces": {(a, m): 1 + m * layers for a, m in keys},
+    }
+
+
 def training() -> tuple[dict, dict]:
     rng = np.random.default_rng(0)
     by_step = {(r, s): np.exp(0.01 * s * rng.normal(size=64)) for r in ("free", "constrained") for s in (0, 50, 100)}
@@ -69,6 +78,7 @@ CHARTS = {
     "gradient norm": lambda: explorers.gradient_norm_explorer(norms()),
     "gain": lambda: explorers.gain_explorer(curves()),
     "training": lambda: explorers.training_explorer(*training()),
+    "curve": lambda: explorers.curve_explorer(panels(), control="Folds m"),
     "fold": lambda: explorers.fold_explorer(),
     "sheet": lambda: explorers.sheet_explorer(sheets(), control="Place"),
 }
@@ -293,6 +303,31 @@ def test_gains_from_linspace_are_printed_plainly():
     assert "a: 1.30" in words(svg(set_controls(specification, {"Gain": 1.3})))
 
 
+def test_curves_hold_what_was_given_on_one_axis_for_every_value():
+    specification = EXPLORERS["curve"]().specification()
+    row = next(r for r in rows(specification) if r["value"] == 8 and max(r["height"]) > 1)
+    assert row["layer"] == list(range(1, 31))
+    assert row["height"] == (1 + 8 * np.arange(1, 31)).tolist()
+    scales = [panel["encoding"]["y"]["scale"]["domain"] for panel in specification["vconcat"]]
+    assert scales == [[pytest.approx(0.99 ** (64 * 30) - 0.1, abs=1e-4), 0.9], [0, 1 + 64 * 30]]
+    drawn = words(svg(set_controls(specification, {"Folds m": 64})))
+    assert "coherence at the end: shifted-fold: −0.10 · plain-relu: −0.10" in drawn
+    assert "pieces at the end: shifted-fold: 1,921" in drawn
+
+
+def test_curves_are_hidden_in_every_panel():
+    specification = EXPLORERS["curve"]().specification()
+    count = len(re.findall(rf'<path d="M[^"]+" stroke="{COLOURS[1]}"', svg(specification)))
+    hidden = svg(set_controls(specification, {"plain-relu": False}))
+    assert count >= 2
+    assert len(re.findall(rf'<path d="M[^"]+" stroke="{COLOURS[1]}"', hidden)) == count - 2  # the key keeps it
+
+
+def test_curve_of_one_layer_and_of_zeros_is_drawn():
+    drawn = svg(explorers.curve_explorer({"q": {("a", 1): [0.0], ("a", 2): [-0.001]}}, control="m").specification())
+    assert "q at the end: a: 0.00" in words(drawn)
+
+
 def test_training_moves_along_the_curve():
     specification = EXPLORERS["training"]().specification()
     drawn = words(svg(set_controls(specification, {"Step": 50})))
@@ -428,6 +463,15 @@ def test_long_lines_are_thinned_and_large_charts_refused():
         (lambda: explorers.gradient_norm_explorer({("a", 3): [1, 1]}), r"depth \+ 1 = 4 norms, got 2"),
         (lambda: explorers.gain_explorer({("a", 1.0): np.ones((2, 9))}), r"\(depth,\) or \(3, depth\), got \(2, 9\)"),
         (lambda: explorers.gain_explorer({1.0: [1]}), r"curves: expected keys \(name, gain\), got 1.0"),
+        (lambda: explorers.curve_explorer({"q": {("a", 0): [np.nan]}}, control="m"), r"q\('a', 0\): .*finite"),
+        (
+            lambda: explorers.curve_explorer({"q": {("a", 0): [1]}, "r": {("b", 0): [1]}}, control="m"),
+            r"r has \(\['b'\], \[0\]\), where the first panel has \(\['a'\], \[0\]\)",
+        ),
+        (
+            lambda: explorers.curve_explorer({"q": {("a", 0): [1], ("a", 1): [1, 2]}}, control="m"),
+            r"same number of layers, got \[1, 2\]",
+        ),
         (lambda: explorers.training_explorer({("a", 0): [1]}, {"b": history([1, 1, 1])}), r"runs \['a'\], got \['b'\]"),
         (
             lambda: explorers.training_explorer({("a", 0): [1]}, {"a": history([1, 1, 1])}, quantity="error"),
