@@ -438,6 +438,8 @@ def lines(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if equal:
         ax.set_aspect("equal")
+    if (points == points.round()).all():
+        ax.xaxis.get_major_locator().set_params(integer=True)  # no tick at layer 2.5
     _legend(figure, ax, len(curves))
     return figure
 

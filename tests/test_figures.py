@@ -246,6 +246,13 @@ def test_accuracy_bars_end_at_the_median_and_show_every_seed():
     assert [text.get_text() for text in axes.texts] == ["0.500", "0.700"]
 
 
+def test_whole_numbers_have_ticks_at_whole_numbers():
+    for x, whole in ((range(1, 21), True), (np.linspace(0, 20, 7), False)):
+        figure = figures.lines(x, {"a": np.zeros(len(x))})
+        figure.draw_without_rendering()
+        assert all(tick == round(tick) for tick in figure.axes[0].get_xticks()) == whole
+
+
 def test_past_the_colours_lines_are_dashed():
     count = len(figures.COLOURS) + 1
     axes = figures.lines([0, 1], {str(i): [i, i] for i in range(count)}).axes[0]
