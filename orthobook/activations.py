@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orthobook._checks import finite_number
+
 __all__ = [
     "Activation",
     "absolute",
@@ -63,8 +65,9 @@ class Activation:
             raise ValueError(f"the activation {self.name} states no breakpoints: it is smooth, or defined without them")
         found = self.breakpoints
         if self.recurrence is not None:
-            turns = math.ceil(2 * reach / self.recurrence) + 1
-            found = tuple(t + k * self.recurrence for t in found for k in range(-turns, turns + 1))
+            turns = math.ceil(reach / self.recurrence) + 1
+            nearest = (math.remainder(t, self.recurrence) for t in found)
+            found = tuple(t + k * self.recurrence for t in nearest for k in range(-turns, turns + 1))
         return tuple(t for t in found if abs(t) <= reach)
 
 
@@ -83,7 +86,9 @@ def two_slopes(right: float, left: float) -> Activation:
     """Return σ(t) = right·t for t ≥ 0 and left·t for t < 0; slopes (s₁, s₂) = (right, left).
 
     ``two_slopes(1, 0)`` is ReLU, ``two_slopes(1, -1)`` the absolute value, ``two_slopes(1, 0.1)`` a leaky ReLU.
+    ValueError if a slope is not finite.
     """
+    right, left = finite_number("right", right), finite_number("left", left)
     return Activation(
         f"slopes {right:g}, {left:g}",
         lambda z: torch.where(z < 0, left * z, right * z),
@@ -123,9 +128,9 @@ def shifted_fold(threshold: float) -> Activation:
 def triangle_wave(period: float) -> Activation:
     """Return the triangle wave ω of slopes ±1: ω(t) = t for |t| ≤ period/4, folded back at ±period/4, and so for ever.
 
-    ω(t) = | (t − p/4) mod p − p/2 | − p/4, with values in [−p/4, p/4].
+    ω(t) = | (t − p/4) mod p − p/2 | − p/4, with values in [−p/4, p/4]. ValueError if the period is not positive.
     """
-    quarter = period / 4
+    quarter = finite_number("period", period, positive=True) / 4
 
     def centred(z: Tensor) -> Tensor:
         return torch.remainder(z - quarter, period) - 2 * quarter  # in [−p/2, p/2)

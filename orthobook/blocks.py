@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from numbers import Integral
-from typing import ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from jaxtyping import Float
@@ -74,8 +74,10 @@ def register(name: str) -> Callable[[type[Block]], type[Block]]:
     ValueError
         If the name is taken by another class. (A class may be defined again, as when a notebook's cell is run twice.)
     TypeError
-        If the class is not a dataclass derived from :class:`Block`.
+        If the class is not a dataclass derived from :class:`Block`, or the decorator was given no name.
     """
+    if not isinstance(name, str):
+        raise TypeError(f'register takes a name, as in @register("my-layer"), got {name!r}')
 
     def add(kind: type[Block]) -> type[Block]:
         if not (isinstance(kind, type) and issubclass(kind, Block) and "__dataclass_params__" in vars(kind)):
@@ -108,7 +110,7 @@ def architectures(kind: Kind | None = None) -> tuple[str, ...]:
     return tuple(name for name, block in _registry.items() if kind in (None, block.kind))
 
 
-def block(architecture: str, **options: float) -> Block:
+def block(architecture: str, **options: Any) -> Block:
     """Return the block of a named architecture.
 
     Raises

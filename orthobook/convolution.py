@@ -85,10 +85,21 @@ def orthogonal_kernel(
         ``kernel[..., i, j, s, t]`` is the weight from channel j at the place (s − 1, t − 1) away to channel i, as
         ``torch.nn.functional.conv2d`` has it.
 
+    Raises
+    ------
+    ValueError
+        If the shapes are not these.
+
     Notes
     -----
-    Orthogonal with circular padding (Li et al. 2019).
+    Orthogonal with circular padding (Li et al. 2019), if the factors are; that is not checked.
     """
+    c = rotation.shape[-1]
+    if rotation.shape[-2] != c or c % 2 or frames.shape != (*rotation.shape[:-2], 4, c, c // 2):
+        raise ValueError(
+            "rotation and frames need the shapes (..., c, c) and (..., 4, c, c/2), c even, "
+            f"got {tuple(rotation.shape)} and {tuple(frames.shape)}"
+        )
     with full_precision(frames.device):
         P = frames @ frames.mT
         Q = torch.eye(P.shape[-1], dtype=P.dtype, device=P.device) - P
@@ -106,12 +117,21 @@ def adjoint_kernel(kernel: Kernel) -> Kernel:
 
 
 def convolve(x: Maps, kernel: Kernel, padding: str, bias: Bias | None = None) -> Maps:
-    """Apply a 3×3 convolution to feature maps with the channels last, whose size it keeps."""
+    """Apply a 3×3 convolution to feature maps with the channels last, whose size it keeps.
+
+    ``padding`` is ``"circular"`` or ``"zeros"``; ValueError if it is neither.
+    """
+    _check_padding(padding)
     images = x.movedim(-1, -3)
     if padding == "circular":
         images = functional.pad(images, (1, 1, 1, 1), mode="circular")
     size = 0 if padding == "circular" else 1
     return functional.conv2d(images, kernel, bias, padding=size).movedim(-3, -1)
+
+
+def _check_padding(padding: str) -> None:
+    if padding not in PADDINGS:
+        raise ValueError(f"unknown padding {padding!r}; allowed: {', '.join(PADDINGS)}")
 
 
 # --- what all layers on feature maps share ---
@@ -157,7 +177,7 @@ class Convolutional(Block):
         whole_number("downsampling", self.downsampling, least=0)
         shape = self.image_shape
         if not isinstance(shape, tuple) or len(shape) not in (2, 3):
-            raise ValueError(f"image_shape must be (height, width) or (colours, height, width), got {shape!r}")
+            raise ValueError(f"image_shape must be a tuple (height, width) or (colours, height, width), got {shape!r}")
         for size in shape:
             whole_number("each size in image_shape", size, least=1)
         for name, size in zip(("height", "width"), shape[-2:], strict=True):
@@ -166,8 +186,7 @@ class Convolutional(Block):
                     f"the image's {name} must be a multiple of {2**self.downsampling} to be halved "
                     f"{self.downsampling} times, got {size}"
                 )
-        if self.padding not in PADDINGS:
-            raise ValueError(f"unknown padding {self.padding!r}; allowed: {', '.join(PADDINGS)}")
+        _check_padding(self.padding)
 
     @property
     def state_shape(self) -> tuple[int, int, int]:
@@ -204,11 +223,15 @@ class OrthogonalConvolution(Convolutional):
     """Layers whose one convolution K is orthogonal: its parameters are O, (L, c, c), and the U_i, (L, 4, c, c/2).
 
     The number of channels must be even. With zero padding K is orthogonal only while the kernel is delta-orthogonal,
-    as it is at the start: to keep it so through training, leave ``padding`` circular.
+    as it is at the start: such layers are not isometric whatever O and the U_i are, and do not claim it.
     """
 
     orthogonal: ClassVar[tuple[str, ...]] = ("rotation", "frames")
-    isometric: ClassVar[bool] = True
+
+    @property
+    def isometric(self) -> bool:
+        """Whether JᵀJ = I for all O and U_i: with circular padding."""
+        return self.padding == "circular"
 
     def __post_init__(self) -> None:
         super().__post_init__()

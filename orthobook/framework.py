@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -47,6 +48,8 @@ __all__ = [
     "is_orthogonal",
 ]
 
+_DTYPES = {torch.float32, torch.float64}
+
 # How a layer fails each condition, in the order in which they are tested.
 FAILURES = {
     "slopes": "the activation has more than two slopes, and only units that contribute nothing may use them",
@@ -61,18 +64,18 @@ FAILURES = {
 class Layer(NamedTuple):
     """The matrices of one layer x ↦ Ax + Bσ(Cx + b)."""
 
-    A: Float[Tensor, "n n"]
-    B: Float[Tensor, "n m"]
-    C: Float[Tensor, "m n"]
+    A: Float[Tensor, "n n"]  #: the linear part
+    B: Float[Tensor, "n m"]  #: what the units do
+    C: Float[Tensor, "m n"]  #: what the units see
 
 
 class Factors(NamedTuple):
     """What :func:`compose` builds a layer from, next to the slopes."""
 
-    U: Float[Tensor, "n m"]  # orthonormal columns
-    V: Float[Tensor, "n m"]  # orthonormal columns
-    R: Float[Tensor, "k k"]  # orthogonal, k = n − m, in the bases complement(U) and complement(V)
-    scale: Float[Tensor, " m"]  # the positive diagonal Λ
+    U: Float[Tensor, "n m"]  #: orthonormal columns
+    V: Float[Tensor, "n m"]  #: orthonormal columns
+    R: Float[Tensor, "k k"]  #: orthogonal, k = n − m, in the bases complement(U) and complement(V)
+    scale: Float[Tensor, " m"]  #: the positive diagonal Λ
 
 
 class NotOrthogonal(Exception):
@@ -136,11 +139,12 @@ class Certificate:
         outputs, inputs = self.shape
         kind = "orthogonal" if outputs == inputs else "isometric" if outputs > inputs else "coisometric"
         largest = f"largest |σ − 1| = {self.deviation:.1e}"
+        allowed = f"(tolerance {self.tolerance:.1e})"
         if self.orthogonal:
             everywhere = f"all {self.inputs} inputs" if self.inputs > 1 else "the one input"
             regions = f"{self.regions} regions" if self.regions > 1 else "one region"
-            return f"{kind} at {everywhere}, in {regions}: {largest}"
-        return f"not {kind}: {largest}, at input {self.worst} of {self.inputs} (tolerance {self.tolerance:.1e})"
+            return f"{kind} at {everywhere}, in {regions}: {largest} {allowed}"
+        return f"not {kind}: {largest}, at input {self.worst} of {self.inputs} {allowed}"
 
 
 def complement(frame: Float[Tensor, "n m"]) -> Float[Tensor, "n k"]:
@@ -182,8 +186,9 @@ def compose(
     Raises
     ------
     ValueError
-        If a factor is not finite or not orthogonal to √eps, shapes or dtypes do not match, slopes are not two distinct
-        finite numbers, or a scale is not positive; the message names the factor.
+        If a factor is not finite or not orthogonal to 2 n eps, shapes or dtypes do not match, slopes are not two
+        distinct finite numbers or too close for the dtype, or a scale or its inverse is not positive and finite; the
+        message names the factor.
     """
     _check_matrices(U=U, V=V, R=R)
     n, m = V.shape
@@ -192,16 +197,24 @@ def compose(
             "U and V need one shape (n, m) with m ≤ n, and R the shape (n − m, n − m); "
             f"got U {tuple(U.shape)}, V {tuple(V.shape)}, R {tuple(R.shape)}"
         )
+    allowed = _rounding(n, V.dtype) / 4  # so that factorise finds what is composed
     for name, factor in (("U", U), ("V", V), ("R", R)):
         error = orthogonality_error(factor).item()
-        if not error <= torch.finfo(factor.dtype).eps ** 0.5:
-            raise ValueError(f"{name} needs orthonormal columns, but ‖{name}ᵀ{name} − I‖_F = {error:.2e}")
+        if not error <= allowed:
+            raise ValueError(
+                f"{name} needs orthonormal columns, but ‖{name}ᵀ{name} − I‖_F = {error:.2e} is more than {allowed:.1e}"
+            )
     centre, radius = _centre_and_radius(slopes)
     if len(slopes) > 2:
-        raise ValueError(f"slopes must be two distinct finite numbers, got {slopes}")
-    diagonal = V.new_ones(m) if scale is None else scale
-    if diagonal.shape != (m,) or not bool(((diagonal > 0) & diagonal.isfinite()).all()):
-        raise ValueError(f"scale must be {m} positive numbers, got {diagonal.tolist()}")
+        raise ValueError(f"slopes must be two, got {slopes!r}")
+    _tolerance(n, V.dtype, slopes)
+    diagonal = V.new_ones(m) if scale is None else _tensor("scale", scale)
+    if diagonal.shape != (m,) or diagonal.dtype != V.dtype:
+        raise ValueError(
+            f"scale must have the shape ({m},) and {V.dtype}, got {tuple(diagonal.shape)}, {diagonal.dtype}"
+        )
+    if not bool(((diagonal > 0) & diagonal.isfinite() & diagonal.reciprocal().isfinite()).all()):
+        raise ValueError(f"scale must be {m} positive numbers, finite like their inverses, got {diagonal.tolist()}")
 
     with full_precision(V.device):
         return Layer(
@@ -262,9 +275,7 @@ def factorise(
             f"got A {tuple(A.shape)}, B {tuple(B.shape)}, C {tuple(C.shape)}"
         )
     centre, radius = _centre_and_radius(slopes)
-    tolerance = _rounding(n, A.dtype) * (1 + abs(centre / radius))
-    if tolerance >= 1:
-        raise ValueError(f"slopes {slopes} are too close for {A.dtype}: rounding would hide every error below 1")
+    tolerance = _tolerance(n, A.dtype, slopes)
     idle = (B == 0).all(dim=0) | (C == 0).all(dim=1)
     if idle.any():
         raise ValueError(
@@ -306,13 +317,14 @@ def is_orthogonal(
     ----------
     module : Module or callable
         Takes a batch (N, ...) to a tensor (N, ...); for the trunk of a network, ``net.propagate`` at ``net.embed(x)``.
-        It sees one input at a time, as a batch of one, in the mode that it is in; its parameters and their gradients
-        stay as they are.
+        It sees one input at a time, as a batch of one, in the mode that it is in: with batch normalisation or dropout
+        call its ``eval()`` first. Its parameters and their gradients stay as they are.
     inputs : Tensor, shape (batch, ...)
-        Where to look. Random inputs lie in the interior of a region with probability 1.
+        Where to look, in float32 or float64. Random inputs lie in the interior of a region with probability 1.
     tolerance : float, optional
-        The deviation of a singular value from 1 that counts as rounding. The default, 128 n eps with n the larger of
-        n_out and n_in, is meant for up to a hundred layers; rounding adds up, so deeper ones may need more.
+        The deviation of a singular value from 1 that counts as rounding. The default, 64 √n eps with n the larger of
+        n_out and n_in, is about 30 times what a hundred orthogonal layers deviate; rounding adds up, so thousands may
+        need more.
 
     Returns
     -------
@@ -322,8 +334,8 @@ def is_orthogonal(
     Raises
     ------
     ValueError
-        If the inputs are empty, not finite or not floating-point numbers, the module returns anything but one tensor,
-        a Jacobian is not finite, or the tolerance is not a positive number.
+        If the inputs are no tensor of float32 or float64, empty or not finite, the module returns anything but one
+        tensor that depends differentiably on its input, a Jacobian is not finite, or the tolerance is not positive.
 
     Notes
     -----
@@ -335,16 +347,16 @@ def is_orthogonal(
     --------
     >>> import torch
     >>> print(is_orthogonal(torch.abs, torch.tensor([[1.0, 2.0], [1.0, -2.0]])))
-    orthogonal at all 2 inputs, in 2 regions: largest |σ − 1| = 0.0e+00
+    orthogonal at all 2 inputs, in 2 regions: largest |σ − 1| = 0.0e+00 (tolerance 1.1e-05)
     """
-    if not inputs.is_floating_point() or inputs.numel() == 0 or inputs.ndim == 0:
+    if _tensor("inputs", inputs).dtype not in _DTYPES or inputs.numel() == 0 or inputs.ndim == 0:
         raise ValueError(
-            f"inputs must be a batch of floating-point numbers, got shape {tuple(inputs.shape)} of {inputs.dtype}"
+            f"inputs must be a batch in float32 or float64, got shape {tuple(inputs.shape)} of {inputs.dtype}"
         )
     if not inputs.isfinite().all():
         raise ValueError("inputs must be finite, but hold nan or inf")
     if tolerance is not None:
-        finite_number("tolerance", tolerance, positive=True)
+        tolerance = finite_number("tolerance", tolerance, positive=True)
     deviations, places, norms = [], [], []
     for index, x in enumerate(inputs.split(1)):
         J = _jacobian(module, x)
@@ -353,15 +365,15 @@ def is_orthogonal(
         deviations.append((torch.linalg.svdvals(J) - 1).abs().max())
         places.append((J * torch.randn(J.shape, generator=torch.Generator().manual_seed(0), dtype=J.dtype)).sum())
         norms.append(torch.linalg.matrix_norm(J))
-    rounding = _rounding(max(J.shape), inputs.dtype)
+    size, eps = max(J.shape), torch.finfo(inputs.dtype).eps
     gaps = torch.stack(places).sort().values.diff()
     deviation, worst = torch.stack(deviations).max(dim=0)
-    tolerance = 16 * rounding if tolerance is None else tolerance
+    tolerance = 64 * math.sqrt(size) * eps if tolerance is None else tolerance
     return Certificate(
         orthogonal=deviation.item() <= tolerance,
         deviation=deviation.item(),
         worst=int(worst),
-        regions=1 + int((gaps > rounding * torch.stack(norms).max()).sum()),
+        regions=1 + int((gaps > 8 * size * eps * torch.stack(norms).max()).sum()),
         inputs=len(inputs),
         shape=(J.shape[0], J.shape[1]),
         tolerance=tolerance,
@@ -370,18 +382,35 @@ def is_orthogonal(
 
 def _jacobian(module: Callable[[Tensor], Tensor], x: Float[Tensor, "1 ..."]) -> Float[Tensor, "n_out n_in"]:
     """Return the Jacobian at one input, in float64 on the CPU: its decomposition adds no rounding of its own."""
-    with full_precision(x.device):
+
+    def differentiable(leaf: Tensor) -> Tensor:
         # A module that works in place may have the clone: it is neither a leaf nor the caller's.
-        J = torch.autograd.functional.jacobian(lambda leaf: module(leaf.clone()), x)
-    if not isinstance(J, Tensor):
-        raise ValueError(f"the module must return one tensor, got {len(J)}")
+        y = module(leaf.clone())
+        if not isinstance(y, Tensor):
+            raise ValueError(f"the module must return one tensor, got {type(y).__name__}")
+        if not y.requires_grad or torch.autograd.grad(y.sum(), leaf, retain_graph=True, allow_unused=True)[0] is None:
+            raise ValueError(
+                "the module's output does not depend differentiably on its input: it is constant, holds whole numbers, "
+                "or was computed where no gradient is recorded"
+            )
+        return y
+
+    with torch.inference_mode(False), torch.enable_grad(), full_precision(x.device):
+        J = torch.autograd.functional.jacobian(differentiable, x.clone())
     return J.reshape(-1, x.numel()).cpu().double()
+
+
+def _tensor(name: str, value: object) -> Tensor:
+    """Return the value; ValueError unless it is a tensor."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(value).__name__}; torch.from_numpy makes one of an array")
+    return value
 
 
 def _check_matrices(**matrices: Tensor) -> None:
     """Raise a ValueError unless all are finite matrices of one dtype that decompositions know."""
-    dtypes = {matrix.dtype for matrix in matrices.values()}
-    if any(matrix.ndim != 2 for matrix in matrices.values()) or dtypes not in ({torch.float32}, {torch.float64}):
+    dtypes = {_tensor(name, matrix).dtype for name, matrix in matrices.items()}
+    if any(matrix.ndim != 2 for matrix in matrices.values()) or len(dtypes) > 1 or not dtypes <= _DTYPES:
         found = ", ".join(f"{name} {tuple(matrix.shape)} of {matrix.dtype}" for name, matrix in matrices.items())
         raise ValueError(f"{', '.join(matrices)} must be matrices of one dtype, float32 or float64; got {found}")
     for name, matrix in matrices.items():
@@ -391,8 +420,9 @@ def _check_matrices(**matrices: Tensor) -> None:
 
 def _centre_and_radius(slopes: Sequence[float]) -> tuple[float, float]:
     """Return c and r of the first two slopes; ValueError unless there are two and all are distinct and finite."""
-    if len(slopes) < 2 or len(set(slopes)) < len(slopes) or not all(map(math.isfinite, slopes)):
-        raise ValueError(f"slopes must be two distinct finite numbers, got {slopes}")
+    numbers = isinstance(slopes, Sequence) and all(isinstance(s, Real) and math.isfinite(s) for s in slopes)
+    if not numbers or len(set(slopes)) < max(2, len(slopes)):
+        raise ValueError(f"slopes must be distinct finite numbers, at least two, got {slopes!r}")
     first, second = slopes[:2]
     return (first + second) / 2, (first - second) / 2
 
@@ -412,6 +442,15 @@ def _normalise(columns: Float[Tensor, "n m"]) -> tuple[Float[Tensor, "n m"], Flo
 def _rounding(n: int, dtype: torch.dtype) -> float:
     """Return what rounding may add to a product of a few matrices of order n with singular values up to 1."""
     return 8 * n * torch.finfo(dtype).eps
+
+
+def _tolerance(n: int, dtype: torch.dtype, slopes: Sequence[float]) -> float:
+    """Return what rounding may add to the conditions; ValueError if that hides every error."""
+    centre, radius = _centre_and_radius(slopes)
+    tolerance = _rounding(n, dtype) * (1 + abs(centre / radius))
+    if tolerance >= 1:
+        raise ValueError(f"slopes {slopes} are too close for {dtype}: rounding would hide every error below 1")
+    return tolerance
 
 
 def _require(condition: str, errors: Float[Tensor, "*units"], tolerance: float) -> None:

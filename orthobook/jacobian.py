@@ -124,7 +124,7 @@ def singular_value_range(
     ValueError
         As for :func:`jacobians`, and if the width is below 3 or the tolerance is not positive.
     scipy.sparse.linalg.ArpackNoConvergence
-        If the method does not converge.
+        If the method does not converge; ``singular_values`` always does, or a larger tolerance may help.
     """
     if net.width < 3:
         raise ValueError(f"Lanczos's method needs a width of at least 3, got {net.width}; use singular_values")
@@ -132,6 +132,9 @@ def singular_value_range(
     start = np.random.default_rng(0).standard_normal(net.width)  # ARPACK's own choice would differ from run to run
     ranges = []
     for operator in _gram_operators(net, x):
+        if not operator.matvec(start).any():  # J = 0, which ARPACK refuses
+            ranges.append(np.zeros(2))
+            continue
         ends = eigsh(operator, k=2, which="BE", v0=start, tol=tolerance, return_eigenvectors=False)
         ranges.append(np.sqrt(np.maximum(np.sort(ends), 0)))
     return torch.from_numpy(np.array(ranges).reshape(-1, 2))

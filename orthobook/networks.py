@@ -102,6 +102,8 @@ def build(
     depth, classes = whole_number("depth", depth, least=1), whole_number("classes", classes, least=1)
     width, inputs = kind.sizes(width, inputs)
     seed = whole_number("seed", seed, least=0)
+    if seed >= 2**63:
+        raise ValueError(f"seed must be below 2**63, got {seed}")
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
     device = best_device(dtype) if device is None else _available(device, dtype)
@@ -129,8 +131,8 @@ class DeepNetwork(nn.Module):
     ----------
     trunk : nn.ParameterDict
         The parameters of all layers by name, each of shape (depth, ...).
-    embedding, classifier : nn.Linear
-        The plain linear maps before and after the trunk.
+    embedding, classifier : nn.Module
+        The linear maps before and after the trunk; for images the embedding acts on the channels at every place.
     """
 
     def __init__(
@@ -152,11 +154,28 @@ class DeepNetwork(nn.Module):
         # skip_init, as a plain nn.Linear would draw from the global generator
         self.classifier = skip_init(nn.Linear, final, classes, dtype=dtype, device="cpu")
         with torch.no_grad(), torch.device("cpu"):
-            self.trunk = nn.ParameterDict(self.block.init(depth, width, generator, dtype))
+            self.trunk = nn.ParameterDict(self._checked(self.block.init(depth, width, generator, dtype)))
             # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
             self.embedding = self.block.embedding(inputs, width, generator, dtype)
             self.classifier.weight.copy_(gaussian(classes, final, variance=1 / final, generator=generator, dtype=dtype))
             self.classifier.bias.zero_()
+
+    def _checked(self, stacks: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a block's parameters; ValueError unless depth is their first axis and the orthogonal ones exist."""
+        name = type(self.block).__name__
+        for parameter, stack in stacks.items():
+            if stack.ndim == 0 or len(stack) != self.depth:
+                raise ValueError(
+                    f"{name}.init must give {parameter!r} the depth {self.depth} as its first axis, "
+                    f"got the shape {tuple(stack.shape)}"
+                )
+        for parameter in self.block.orthogonal:
+            if parameter not in stacks:  # the letters of a word, where the comma is missing
+                names = ", ".join(stacks)
+                raise ValueError(
+                    f"{name}.orthogonal must be a tuple of names among {names}, got {self.block.orthogonal!r}"
+                )
+        return stacks
 
     @property
     def device(self) -> torch.device:

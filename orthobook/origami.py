@@ -95,8 +95,11 @@ def folds_along(angles: Float[Tensor, " L"], distances: Float[Tensor, " L"]) -> 
     Raises
     ------
     ValueError
-        If the shapes are not the same (L,), or there is no line.
+        If they are no tensors or their shapes are not the same (L,), or there is no line.
     """
+    for name, given in (("angles", angles), ("distances", distances)):
+        if not isinstance(given, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(given).__name__}")
     if angles.ndim != 1 or angles.shape != distances.shape:
         raise ValueError(f"expected as many angles as distances, got {tuple(angles.shape)}, {tuple(distances.shape)}")
     net = build(
@@ -132,9 +135,13 @@ def fold(net: DeepNetwork, corners: Float[Tensor, "k 2"] | tuple[tuple[float, fl
     Raises
     ------
     ValueError
-        If the width is not 2 in every layer, a parameter is not finite, the kind of layer is not piecewise affine, or
-        the corners do not go once, counter-clockwise and turning at each, around a convex polygon.
+        If this is no network, its width is not 2 in every layer, its states are feature maps, a parameter is not
+        finite, the kind of layer is not piecewise affine, or the corners do not go once, counter-clockwise and turning
+        at each, around a convex polygon.
     """
+    if not isinstance(net, DeepNetwork) or net.block.kind == "image":
+        what = f"one on feature maps, {net.architecture}" if isinstance(net, DeepNetwork) else type(net).__name__
+        raise ValueError(f"only a DeepNetwork of the plane folds paper, got {what}")
     widths = net.width, net.block.final_width(net.depth, net.width)
     if widths != (2, 2):
         raise ValueError(f"only a network of the plane folds paper: expected width 2, got {widths[0]} to {widths[1]}")

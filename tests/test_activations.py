@@ -1,12 +1,15 @@
 """Activations against autograd and against the closed form of their folds."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from orthobook import activations
-from orthobook.activations import fold_of, leaky_relu, shifted_fold, triangle_wave, two_slopes
+from orthobook.activations import Activation, fold_of, leaky_relu, shifted_fold, triangle_wave, two_slopes
 
 EVERY = [
     activations.identity,
@@ -86,3 +89,23 @@ def test_triangle_wave_is_the_arcsine_of_a_sine(period, t):
     expected = torch.asin(torch.sin(2 * torch.pi * z / period)) * period / (2 * torch.pi)
     # near a crest the arcsine loses half of the digits
     torch.testing.assert_close(triangle_wave(period)(z), expected, rtol=0, atol=1e-6 * period)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0.1, 5), st.floats(0, 20))
+def test_recurring_breakpoints_are_found_wherever_the_stated_one_lies(stated, recurrence, reach):
+    activation = Activation("any", torch.abs, torch.sign, breakpoints=(stated,), recurrence=recurrence)
+    found = sorted(activation.breakpoints_within(reach))
+    assert abs(len(found) - 2 * reach / recurrence) <= 1
+    assert all(abs(t) <= reach for t in found)
+    assert np.diff(found) == pytest.approx(recurrence)
+    turns = (np.array(found) - stated) / recurrence
+    assert turns == pytest.approx(turns.round(), abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf])
+def test_bad_numbers_are_named(bad):
+    with pytest.raises(ValueError, match=f"period must be a positive finite number, got {bad}"):
+        triangle_wave(bad)
+    if not math.isfinite(bad):
+        with pytest.raises(ValueError, match=f"left must be a finite number, got {bad}"):
+            two_slopes(1, bad)

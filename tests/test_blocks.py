@@ -148,6 +148,11 @@ def test_only_dataclasses_of_blocks_are_registered(kind):
         register("new")(kind)
 
 
+def test_a_decorator_without_a_name_is_noticed():
+    with pytest.raises(TypeError, match=r'@register\("my-layer"\), got <class'):
+        register(blocks.Linear)
+
+
 def test_numbers_of_other_libraries_are_numbers():
     kind = block("partial-fold", folds=np.int64(3), threshold=np.float32(0.5)).resolve(2, 8)
     assert kind.folds == 3

@@ -1,6 +1,7 @@
 """Convolutions against dense matrices, Fourier blocks and torch's own modules; layers on images against dense ones."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -207,8 +208,9 @@ def test_other_modes_train_and_lose_the_isometry(mode, data):
     assert (ob.singular_values(net, data.test.images[:2]) - 1).abs().max() > 1e-3
 
 
-def test_zero_padding_does_not_keep_the_isometry(data):
+def test_zero_padding_does_not_keep_the_isometry_and_does_not_claim_it(data):
     net, _ = trained("conv-shifted-fold", data, "constrained", steps=20, padding="zeros")
+    assert not net.block.isometric
     assert net.orthogonality_error() <= PRECISIONS[torch.float32].layer
     assert (ob.singular_values(net, data.test.images[:2]) - 1).abs().max() > 1e-2
 
@@ -226,7 +228,10 @@ def test_exact_on_colour_images_that_are_halved(generator):
         ({"channels": 8.0}, "channels must be a whole number of at least 1, got 8.0"),
         ({"image_shape": (28, 30)}, "width must be a multiple of 4 to be halved 2 times, got 30"),
         ({"image_shape": (7, 28), "downsampling": 1}, "height must be a multiple of 2 to be halved 1 times, got 7"),
-        ({"image_shape": (784,)}, r"image_shape must be \(height, width\) or \(colours, height, width\), got \(784,\)"),
+        (
+            {"image_shape": (784,)},
+            r"a tuple \(height, width\) or \(colours, height, width\), got \(784,\)",
+        ),
         ({"image_shape": (28, 0)}, "each size in image_shape must be a whole number of at least 1, got 0"),
         ({"image_shape": 28}, "image_shape must be"),
         ({"downsampling": -1}, "downsampling must be a whole number of at least 0, got -1"),
@@ -240,6 +245,19 @@ def test_exact_on_colour_images_that_are_halved(generator):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         ob.build("conv-modified-residual", depth=2, classes=3, **options)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((4, 3), (4, 4, 2)), ((4, 4), (3, 4, 2)), ((3, 3), (4, 3, 1)), ((2, 4, 4), (4, 4, 2))]
+)
+def test_factors_that_do_not_fit_are_named(shapes):
+    with pytest.raises(ValueError, match=re.escape(f"got {shapes[0]} and {shapes[1]}")):
+        orthogonal_kernel(*map(torch.ones, shapes))
+
+
+def test_an_unknown_padding_is_not_taken_for_zeros():
+    with pytest.raises(ValueError, match="unknown padding 'Circular'; allowed: circular, zeros"):
+        convolve(torch.ones(1, 3, 3, 2), torch.ones(2, 2, 3, 3), "Circular")
 
 
 def test_bad_numbers_of_folds_and_branches_are_named():

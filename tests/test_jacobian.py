@@ -200,6 +200,12 @@ def test_lanczos_repeats_itself_and_leaves_gradients_alone(generator):
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
+def test_a_jacobian_of_zeros_has_the_range_zero(generator):
+    net = network("relu-he")
+    torch.nn.init.constant_(net.trunk["bias"], -100.0)
+    assert torch.equal(ob.singular_value_range(net, points(generator)), torch.zeros(3, 2, dtype=torch.float64))
+
+
 def test_bad_arguments_of_lanczos_are_named(generator):
     with pytest.raises(ValueError, match="tolerance must be a positive finite number, got 0"):
         ob.singular_value_range(network("linear"), points(generator), tolerance=0)

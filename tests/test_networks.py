@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from small_networks import (
 )
 
 import orthobook as ob
+from orthobook import blocks
+from orthobook.networks import DeepNetwork
 
 
 def test_the_class_has_its_members_and_its_baselines():
@@ -197,10 +200,42 @@ def test_absent_devices_are_named():
         ob.build("linear", depth=1, width=2, inputs=3, classes=2, device="cuda")
 
 
-@pytest.mark.parametrize("seed", [1.5, None, "a", -1])
+@pytest.mark.parametrize("seed", [1.5, None, "a", -1, 2**63])
 def test_bad_seeds_are_named(seed):
-    with pytest.raises(ValueError, match="seed must be a whole number of at least 0"):
+    with pytest.raises(ValueError, match=r"seed must be (a whole number of at least 0|below 2\*\*63)"):
         ob.build("linear", depth=1, width=2, inputs=3, classes=2, seed=seed)
+
+
+@dataclass(frozen=True)
+class Unfinished(blocks.Linear):
+    """A linear layer whose parameters are not what a network needs."""
+
+    first: str = "depth"
+    orthogonal: tuple[str, ...] = ("weight",)
+
+    def init(self, depth, width, generator, dtype):
+        parameters = super().init(depth if self.first == "depth" else width, width, generator, dtype)
+        return {n: stack[0] for n, stack in parameters.items()} if self.first == "none" else parameters
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"first": "width"},
+            r"init must give 'weight' the depth 2 as its first axis, got the shape \(4, 4, 4\)",
+        ),
+        ({"first": "none"}, r"the depth 2 as its first axis, got the shape \(4, 4\)"),
+        (
+            {"orthogonal": ("wieght",)},
+            r"orthogonal must be a tuple of names among weight, bias, got \('wieght',\)",
+        ),
+        ({"orthogonal": "weight"}, "must be a tuple of names among weight, bias, got 'weight'"),
+    ],
+)
+def test_parameters_that_a_block_gets_wrong_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        DeepNetwork(Unfinished(**options), 2, 4, 3, 2, generator=torch.Generator())
 
 
 def test_mps_and_float64_exclude_each_other():

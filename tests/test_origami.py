@@ -284,6 +284,12 @@ def test_float32_is_folded_with_exactly_its_parameters():
     ("call", "message"),
     [
         (lambda: fold(ob.build("absolute", depth=1, width=3, inputs=2, classes=2)), "expected width 2, got 3 to 3"),
+        (lambda: fold(torch.nn.Linear(2, 2)), "only a DeepNetwork of the plane folds paper, got Linear"),
+        (
+            lambda: fold(ob.build("conv-maxmin", depth=1, channels=2, image_shape=(1, 1), downsampling=0, classes=2)),
+            "got one on feature maps, conv-maxmin",
+        ),
+        (lambda: folds_along([0.0], torch.zeros(1)), "angles must be a tensor, got list"),
         (lambda: fold(network("crelu", depth=2)), "expected width 2, got 2 to 8"),
         (lambda: fold(network("tanh-orthogonal", depth=1)), "breakpoints"),
         (lambda: fold(network("absolute", depth=1), SQUARE[:2]), r"at least three .*\[\[-1.0, -1.0\], \[1.0, -1.0\]\]"),
