@@ -268,10 +268,10 @@ class _LogAxis:
         return np.clip(np.log10(np.maximum(array, 10.0**self.low)), self.low, self.high)
 
     def axis(self, **kwargs: Any) -> alt.Axis:
-        """Return the axis: about eight labels, powers of ten, with ≤ or ≥ where values lie beyond."""
+        """Return the axis: about eight labels, powers of ten and 1 among them, with ≤ or ≥ where values lie beyond."""
         step = -(-(self.high - self.low) // 7)
         inner = {*range(0, self.low, -step), *range(0, self.high, step)}
-        ticks = sorted({self.low, self.high} | {t for t in inner if self.low + step <= t <= self.high - step})
+        ticks = sorted({self.low, 0, self.high} | {t for t in inner if self.low + step <= t <= self.high - step})
         labels = {t: power_of_ten(t) for t in ticks}
         if self.below:
             labels[self.low] = "≤" + labels[self.low]

@@ -131,6 +131,9 @@
     ];
   }
 
+  // How bold lines may be in a figure of this width, so that those of many cells do not run together.
+  const boldness = (cells, width) => Math.min(1, width / 600) * Math.min(1, Math.sqrt(80 / cells));
+
   // The paper with its vertices at these pixels, translucent, as what lies on top is not known. The later the fold, the
   // bolder its creases.
   function paper(sheet, pixels, areas, folds, { ink, colours, opacity, weight }) {
@@ -155,6 +158,7 @@
     const unit = width / (2 + GAP + 2 * REACH);
     const middle = HEAD + REACH * unit;
     const height = middle + REACH * unit;
+    const bold = boldness(sheet.cells.length, width);
     const around = (centre) => ([x, y]) => [(centre + unit * x).toFixed(2), (middle - unit * y).toFixed(2)];
     const [flat, folded] = [around(unit), around(width - REACH * unit)];
     const text = (x, y, ...parts) => element("text", { x, y, fill: ink, "font-size": 12 }, ...parts);
@@ -165,9 +169,9 @@
       ...lines.map((parts, i) => text(0, 12 + i * LINE, ...parts)),
       text(0, middle - unit - 6, "flat"),
       text(width - (REACH + 1) * unit, middle - unit - 6, "folded"),
-      paper(sheet, sheet.points.map(flat), areas, folds, { ink, colours, opacity: 0.35, weight: 1 }),
+      paper(sheet, sheet.points.map(flat), areas, folds, { ink, colours, opacity: 0.35, weight: bold }),
       element("path", { d: "M" + SQUARE.map(folded).join("L") + "Z", ...outline }),
-      paper(sheet, sheet.images.map(folded), areas, folds, { ink, colours, opacity: 0.22, weight: 0.4 }),
+      paper(sheet, sheet.images.map(folded), areas, folds, { ink, colours, opacity: 0.22, weight: 0.4 * bold }),
     );
     const words = lines.map((parts) => parts.filter((part) => typeof part === "string").join(""));
     return { svg, words: words.join(". ") };
@@ -184,9 +188,13 @@
     name.textContent = label;
     input.setAttribute("aria-label", label);
     Object.assign(input, range);
-    shown.textContent = input.value + unit;
-    input.addEventListener("input", () => {
+    const show = () => {
       shown.textContent = input.value + unit;
+      input.setAttribute("aria-valuetext", shown.textContent);
+    };
+    show();
+    input.addEventListener("input", () => {
+      show();
       moved(Number(input.value));
     });
     return row;
