@@ -13,7 +13,7 @@ class HalfZigzag(PartialFold):
     """Let z = Wx + b: a triangle wave on the first half of z, the rest as it is."""
 
     threshold: float = 0.0
-    period: float = 8.0
+    period: float = 3.0
 
     @property
     def activation(self):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-SUITES = ["test_blocks.py", "test_networks.py", "test_training.py"]
+SUITES = ["test_blocks.py", "test_networks.py", "test_training.py", "test_origami.py"]
 # what it must take part in, by name, whatever else runs over it
 EXPECTED = [
     "test_push_is_autograds_jacobian",  # its closed form
@@ -18,6 +18,7 @@ EXPECTED = [
     "test_networks_never_stretch",
     "test_every_architecture_learns_in_every_mode",  # free, penalised, constrained
     "test_a_used_network_can_be_pickled",
+    "test_cells_hold_the_network_s_own_map",  # its creases
 ]
 
 

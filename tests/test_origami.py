@@ -7,21 +7,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_networks import EXACT_DENSE, takes
 
 import orthobook as ob
 from orthobook import origami
 from orthobook.origami import SQUARE, fold, folds_along, kawasaki
 
-FOLDING = {
-    "absolute": {},
+# every kind of layer that takes a width of 2, with options that make it fold
+FOLDING = {name: {} for name in EXACT_DENSE if takes(name, 2)} | {
     "shifted-fold": {"threshold": 0.3},
     "partial-fold": {"threshold": 0.3},
     "zigzag": {"period": 1.6},
-    "modified-residual": {},
     "rotated-residual": {"folds": 1},
     "leaky-residual": {"slope": -0.4, "threshold": 0.2},
-    "maxmin": {},
-    "householder": {},
+    "groupsort": {"size": 2},
 }
 
 ANGLE = 1e-9  # of a sum of angles: a vertex is right to a few eps, and edges are longer than 1e-6 of the sheet
