@@ -268,10 +268,13 @@ class _LogAxis:
         return np.clip(np.log10(np.maximum(array, 10.0**self.low)), self.low, self.high)
 
     def axis(self, **kwargs: Any) -> alt.Axis:
-        """Return the axis: about eight labels, powers of ten and 1 among them, with ≤ or ≥ where values lie beyond."""
-        step = -(-(self.high - self.low) // 7)
+        """Return the axis: powers of ten, few enough for a phone, 1 among them, ≤ or ≥ where values lie beyond."""
+        step = -(-(self.high - self.low) // 5)  # so few that none is left out, as every other one then would be
         inner = {*range(0, self.low, -step), *range(0, self.high, step)}
-        ticks = sorted({self.low, 0, self.high} | {t for t in inner if self.low + step <= t <= self.high - step})
+        kept = {0, self.low, self.high} | {t for t in inner if self.low + step <= t <= self.high - step}
+        if self.high < step and not self.above:
+            kept.remove(self.high)  # too close to 1
+        ticks = sorted(kept)
         labels = {t: power_of_ten(t) for t in ticks}
         if self.below:
             labels[self.low] = "≤" + labels[self.low]

@@ -106,6 +106,13 @@ def words(picture: str) -> str:
     return " ".join(re.findall(r">([^<>]+)</(?:text|tspan)>", picture))
 
 
+@pytest.mark.parametrize("smallest", [0.5, 1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize("largest", [1.0, 1e2, 1e4])
+def test_the_axis_of_a_spectrum_always_names_1(smallest, largest):
+    picture = svg(explorers.spectrum_explorer({("a", 1): [smallest, largest]}).specification())
+    assert "1" in re.findall(r">([^<>]+)</text>", picture)
+
+
 def line_path(picture: str, colour: str) -> str | None:
     """The path of the one line of a colour, if it is drawn."""
     paths = re.findall(rf'<path d="(M[^"]+)" stroke="{colour}"', picture)

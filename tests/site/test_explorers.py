@@ -248,6 +248,8 @@ def test_the_folded_sheet_works_alone(browser, viewport):
         for control in movable(chart):
             label = control.get_attribute("aria-label")
             assert changes(page, chart, lambda c=control: press(c)), f"{label}, by keyboard"
+            shown = control.evaluate("input => input.nextElementSibling.textContent")
+            assert control.get_attribute("aria-valuetext") == shown  # with its unit
             page.wait_for_timeout(400)
             assert "regions" in chart.locator("[aria-live=polite]").inner_text()
             assert changes(page, chart, lambda c=control: point(c)), f"{label}, by mouse"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import docstrings
 import offline
+import punctuation
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 from sphinx.errors import ExtensionError
 
 
@@ -50,3 +53,13 @@ def test_displayed_formulas_stay_aligned():
         "",
         r"So \|J\| = 1.",
     ]
+
+
+@pytest.mark.parametrize(("after", "kept"), [(". So", "."), (").", ")."), (" is", None), ("-fold", None)])
+def test_punctuation_stays_with_the_formula_before_it(after, kept):
+    document, formula = new_document("page"), nodes.math("", "x")
+    document += nodes.paragraph("", "", nodes.Text("Let "), formula, nodes.Text(after))
+    punctuation.KeepTogether(document).run()
+    assert document.astext() == "Let x" + after
+    assert formula.parent.astext() == ("Let x" + after if kept is None else "x" + kept)
+    assert formula.parent.get("classes") == ([] if kept is None else ["together"])
