@@ -3,7 +3,7 @@
     feedforward          x ↦ σ(Wx + b)               J = diag σ'(Wx + b) W
     modified residual    x ↦ x − 2V relu(Vᵀx + b)    J = I − 2V D Vᵀ,  D = diag 1[Vᵀx + b ≥ 0]
     leaky residual       x ↦ αx − βV lrelu(Vᵀx + b)  J = αI − βV D Vᵀ, D = diag lrelu'(Vᵀx + b)
-    residual             x ↦ x + s (W₂ relu(W₁x + b₁) + b₂)
+    residual             x ↦ x + s (W₂ relu(W₁x + b₁) + b₂), s fixed, or learned (ReZero), or with x normalised inside
 
 A block holds no tensors. It makes those of all layers at once, each with a leading depth axis, and is then handed those
 of one layer at a time. Its options are the fields of a frozen dataclass: a block prints itself and compares by value.
@@ -38,13 +38,16 @@ __all__ = [
     "Absolute",
     "Block",
     "Feedforward",
+    "LayerNormResidual",
     "LeakyResidual",
     "Linear",
     "ModifiedResidual",
     "PartialFold",
     "ReLUHe",
     "ReLUOrthogonal",
+    "ReZero",
     "Residual",
+    "ResidualBranch",
     "RotatedResidual",
     "ShiftedFold",
     "TanhOrthogonal",
@@ -62,6 +65,9 @@ Hyperplanes = tuple[Float[Tensor, "creases n"], Float[Tensor, " creases"]]
 Matrix = Float[Tensor, "n n"]
 Frame = Float[Tensor, "n m"]
 Bias = Float[Tensor, "*m"]
+
+NORM_EPSILON = 1e-5
+"""Added to the variance in a layer normalisation, as torch does by default."""
 
 _registry: dict[str, type[Block]] = {}
 
@@ -522,10 +528,51 @@ class LeakyResidual(Block):
         return within_reach(reach, frame.mT, bias)
 
 
+class ResidualBranch(Block):
+    """Layers with an identity skip and the branch W₂ relu(W₁x + b₁) + b₂, Gaussian weights that keep its mean square.
+
+    A subclass says how the branch is scaled or normalised.
+    """
+
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw W₁ of variance 2/n and W₂ of variance 1/n, both (depth, n, n), and zero biases (depth, n)."""
+        return {
+            "inner_weight": gaussian(depth, width, width, variance=2 / width, generator=generator, dtype=dtype),
+            "inner_bias": torch.zeros(depth, width, dtype=dtype),
+            "outer_weight": gaussian(depth, width, width, variance=1 / width, generator=generator, dtype=dtype),
+            "outer_bias": torch.zeros(depth, width, dtype=dtype),
+        }
+
+    def branch(
+        self, x: Points, *, inner_weight: Matrix, inner_bias: Bias, outer_weight: Matrix, outer_bias: Bias
+    ) -> Points:
+        """Return W₂ relu(W₁x + b₁) + b₂."""
+        return torch.addmm(outer_bias, torch.addmm(inner_bias, x, inner_weight.mT).relu(), outer_weight.mT)
+
+    def push_branch(
+        self,
+        x: Points,
+        tangents: Tangents,
+        *,
+        inner_weight: Matrix,
+        inner_bias: Bias,
+        outer_weight: Matrix,
+        outer_bias: Bias,
+    ) -> tuple[Points, Tangents]:
+        """Return the branch and the tangents v ↦ W₂ (1[W₁x + b₁ ≥ 0] ⊙ W₁v)."""
+        z = torch.addmm(inner_bias, x, inner_weight.mT)
+        active = (tangents @ inner_weight.mT).mul_(activations.relu.derivative(z).unsqueeze(1))
+        return torch.addmm(outer_bias, z.relu(), outer_weight.mT), active @ outer_weight.mT
+
+    def creases(self, reach: float, *, inner_weight: Matrix, inner_bias: Bias, **more: Tensor) -> Hyperplanes:
+        """Return the hyperplanes w_i·x + b_i = 0 of the inner units."""
+        return within_reach(reach, inner_weight, inner_bias)
+
+
 @register("residual")
 @dataclass(frozen=True, kw_only=True)
-class Residual(Block):
-    """Baseline x ↦ x + s (W₂ relu(W₁x + b₁) + b₂), Gaussian weights that keep the branch's mean square.
+class Residual(ResidualBranch):
+    """Baseline x ↦ x + s (W₂ relu(W₁x + b₁) + b₂).
 
     ``branch_scale`` is s, by default 1/√L, which keeps signals and gradients bounded at any depth L (Tarnowski et al.
     2019).
@@ -540,41 +587,72 @@ class Residual(Block):
     def resolve(self, depth: int, width: int) -> Self:
         return self if self.branch_scale is not None else replace(self, branch_scale=1 / math.sqrt(depth))
 
-    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
-        """Draw W₁ of variance 2/n and W₂ of variance 1/n, both (depth, n, n), and zero biases (depth, n)."""
-        return {
-            "inner_weight": gaussian(depth, width, width, variance=2 / width, generator=generator, dtype=dtype),
-            "inner_bias": torch.zeros(depth, width, dtype=dtype),
-            "outer_weight": gaussian(depth, width, width, variance=1 / width, generator=generator, dtype=dtype),
-            "outer_bias": torch.zeros(depth, width, dtype=dtype),
-        }
-
-    def forward(
-        self, x: Points, *, inner_weight: Matrix, inner_bias: Bias, outer_weight: Matrix, outer_bias: Bias
-    ) -> Points:
+    def forward(self, x: Points, **branch: Tensor) -> Points:
         """Return x + s (W₂ relu(W₁x + b₁) + b₂)."""
-        hidden = torch.addmm(inner_bias, x, inner_weight.mT).relu()
-        return torch.add(x, torch.addmm(outer_bias, hidden, outer_weight.mT), alpha=self.branch_scale)
+        return torch.add(x, self.branch(x, **branch), alpha=self.branch_scale)
+
+    def push(self, x: Points, tangents: Tangents, **branch: Tensor) -> tuple[Points, Tangents]:
+        """Push tangents v ↦ v + s W₂ (1[W₁x + b₁ ≥ 0] ⊙ W₁v)."""
+        step, turned = self.push_branch(x, tangents, **branch)
+        return torch.add(x, step, alpha=self.branch_scale), torch.add(tangents, turned, alpha=self.branch_scale)
+
+
+@register("rezero")
+@dataclass(frozen=True, kw_only=True)
+class ReZero(ResidualBranch):
+    """Baseline x ↦ x + a (W₂ relu(W₁x + b₁) + b₂), the number a learned in each layer and 0 at the start.
+
+    Every layer starts as the identity (Bachlechner et al. 2020).
+    """
+
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw the branches, and zero factors a of shape (depth,)."""
+        return super().init(depth, width, generator, dtype) | {"factor": torch.zeros(depth, dtype=dtype)}
+
+    def forward(self, x: Points, *, factor: Float[Tensor, ""], **branch: Tensor) -> Points:
+        """Return x + a (W₂ relu(W₁x + b₁) + b₂)."""
+        return torch.addcmul(x, factor, self.branch(x, **branch))
 
     def push(
-        self,
-        x: Points,
-        tangents: Tangents,
-        *,
-        inner_weight: Matrix,
-        inner_bias: Bias,
-        outer_weight: Matrix,
-        outer_bias: Bias,
+        self, x: Points, tangents: Tangents, *, factor: Float[Tensor, ""], **branch: Tensor
     ) -> tuple[Points, Tangents]:
-        """Push tangents v ↦ v + s W₂ (1[W₁x + b₁ ≥ 0] ⊙ W₁v)."""
-        z = torch.addmm(inner_bias, x, inner_weight.mT)
-        y = torch.add(x, torch.addmm(outer_bias, z.relu(), outer_weight.mT), alpha=self.branch_scale)
-        active = (tangents @ inner_weight.mT).mul_(activations.relu.derivative(z).unsqueeze(1))
-        return y, torch.add(tangents, active @ outer_weight.mT, alpha=self.branch_scale)
+        """Push tangents v ↦ v + a W₂ (1[W₁x + b₁ ≥ 0] ⊙ W₁v)."""
+        step, turned = self.push_branch(x, tangents, **branch)
+        return torch.addcmul(x, factor, step), torch.addcmul(tangents, factor, turned)
 
-    def creases(self, reach: float, *, inner_weight: Matrix, inner_bias: Bias, **more: Tensor) -> Hyperplanes:
-        """Return the hyperplanes w_i·x + b_i = 0 of the inner units."""
-        return within_reach(reach, inner_weight, inner_bias)
+
+@register("residual-layernorm")
+@dataclass(frozen=True, kw_only=True)
+class LayerNormResidual(Residual):
+    """Baseline x ↦ x + s (W₂ relu(W₁N(x) + b₁) + b₂), N the layer normalisation, with learned weights and biases.
+
+    N(x) = g ⊙ (x − mean x)/√(var x + ε) + c, mean and variance over the n coordinates, before the branch as deep
+    networks have it. ``branch_scale`` is s, by default 1/√L.
+    """
+
+    def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
+        """Draw the branches; g starts at 1 and c at 0, both of shape (depth, n)."""
+        norm_weight, norm_bias = torch.ones(depth, width, dtype=dtype), torch.zeros(depth, width, dtype=dtype)
+        return super().init(depth, width, generator, dtype) | {"norm_weight": norm_weight, "norm_bias": norm_bias}
+
+    def branch(self, x: Points, *, norm_weight: Bias, norm_bias: Bias, **branch: Tensor) -> Points:
+        """Return W₂ relu(W₁N(x) + b₁) + b₂."""
+        return super().branch(functional.layer_norm(x, x.shape[-1:], norm_weight, norm_bias), **branch)
+
+    def push_branch(
+        self, x: Points, tangents: Tangents, *, norm_weight: Bias, norm_bias: Bias, **branch: Tensor
+    ) -> tuple[Points, Tangents]:
+        """Push tangents through N, v ↦ g ⊙ (v − mean v − x̂ mean(x̂ ⊙ v))/√(var x + ε), then as without it."""
+        scale = (x.var(-1, correction=0, keepdim=True) + NORM_EPSILON).rsqrt()  # (batch, 1)
+        centred = (x - x.mean(-1, keepdim=True)) * scale  # (batch, n), the x̂ of the formula
+        along = (tangents * centred.unsqueeze(1)).mean(-1, keepdim=True)  # (batch, k, 1)
+        turned = tangents - tangents.mean(-1, keepdim=True) - along * centred.unsqueeze(1)
+        turned = norm_weight * scale.unsqueeze(1) * turned
+        return super().push_branch(norm_weight * centred + norm_bias, turned, **branch)
+
+    def creases(self, reach: float, **layer: Tensor) -> Hyperplanes:
+        """Raise ValueError: the layer is not piecewise affine."""
+        return Block.creases(self, reach, **layer)
 
 
 # --- shared checks and draws ---

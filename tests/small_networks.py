@@ -50,7 +50,7 @@ def scatter_(net, generator):
         for name, stack in net.trunk.items():
             if name in net.block.orthogonal:  # convolutions start with kernels that are all centre
                 stack.copy_(haar(*stack.shape, generator=generator, dtype=net.dtype))
-            elif name.endswith("bias"):
+            elif name.endswith(("bias", "factor")):  # ReZero's factors start at 0, where its layers are the identity
                 stack += 2 * torch.randn(stack.shape, generator=generator, dtype=torch.float64)
     return net
 
