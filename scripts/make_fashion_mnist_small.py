@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orthobook.data import FASHION_MNIST, SMALL_FILE, read
+from orthobook.data import SMALL_FILE
+from orthobook.sources import FASHION_MNIST, read
 
 SEED = 0
 PER_CLASS = {"train": 800, "test": 200}

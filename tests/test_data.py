@@ -1,14 +1,8 @@
-"""Data sets: the embedded subset, the full set from disk and from a server, and data of one's own."""
+"""Data sets: the embedded subset, the full sets, and data of one's own."""
 
-import gzip
 import hashlib
-import os
 import re
-import struct
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import make_fashion_mnist_small as script
 import numpy as np
@@ -17,14 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from small_sources import DEBIAN, small_idx, small_records, with_full_set
 
-from orthobook import data
-
-DEBIAN = data.FASHION_MNIST.packaged
-with_full_set = pytest.mark.skipif(
-    not DEBIAN.is_dir(), reason=f"needs the full Fashion-MNIST in {DEBIAN} (Debian's dataset-fashion-mnist)"
-)
-
+import orthobook as ob
+from orthobook import data, sources
 
 # --- The embedded subset -----------------------------------------------------------------------------------------
 
@@ -133,7 +123,7 @@ def test_making_the_subset_again_gives_the_same_bytes():
 @with_full_set
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_subset_is_drawn_from_the_full_set_without_repetition(small_raw, split):
-    whole = data.read(data.FASHION_MNIST, DEBIAN)
+    whole = sources.read(sources.FASHION_MNIST, DEBIAN)
     label_of = {
         image.tobytes(): label for image, label in zip(whole[f"{split}_images"], whole[f"{split}_labels"], strict=True)
     }
@@ -142,7 +132,7 @@ def test_subset_is_drawn_from_the_full_set_without_repetition(small_raw, split):
     assert [label_of[image] for image in drawn] == small_raw[f"{split}_labels"].tolist()
 
 
-# --- The full set ------------------------------------------------------------------------------------------------
+# --- The full sets -----------------------------------------------------------------------------------------------
 
 
 @with_full_set
@@ -158,9 +148,45 @@ def test_full_set(full):
 
 
 def test_names():
-    assert data.data_sets() == ["fashion-mnist-small", "fashion-mnist"]
-    with pytest.raises(ValueError, match="'mnist'; allowed: fashion-mnist-small, fashion-mnist"):
-        data.load("mnist")
+    assert data.data_sets() == ["fashion-mnist-small", "fashion-mnist", "mnist", "cifar10"]
+    for name in ("cifar-10", "tiny", None):
+        with pytest.raises(ValueError, match=f"{name!r}; allowed: fashion-mnist-small, fashion-mnist, mnist, cifar10"):
+            data.load(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "small", "shape"),
+    [("mnist", small_idx(), (3, 2)), ("fashion-mnist", small_idx(), (3, 2)), ("cifar10", small_records(), (3, 4, 4))],
+)
+def test_sources_become_data_sets(tmp_path, monkeypatch, name, small, shape):
+    known = sources.SOURCES[name]
+    monkeypatch.setitem(sources.SOURCES, name, replace(small.source, name=name, classes=known.classes))
+    for file, content in small.files.items():
+        (tmp_path / file).write_bytes(content)
+    made = data.load(name, folder=tmp_path)
+    assert (made.name, made.classes, made.image_shape) == (name, known.classes, shape)
+    assert_standardised(made.train.images)
+    for split, size in ((made.train, 10), (made.test, 4)):
+        raw = small.raw["train_images" if split is made.train else "test_images"]
+        assert raw.shape == (size, *shape)
+        assert torch.equal((made.pixels(split.images) * 255).round().to(torch.uint8), torch.from_numpy(raw))
+    assert made.train.labels.tolist() == list(range(10))
+    assert made.test.labels.tolist() == [3, 4, 5, 6]
+
+
+def test_networks_for_images_find_the_colours_of_a_row(monkeypatch, tmp_path):
+    small = small_records()
+    monkeypatch.setitem(sources.SOURCES, "cifar10", small.source)
+    (tmp_path / small.source.files[0]).write_bytes(*small.files.values())
+    made = data.load("cifar10", folder=tmp_path)
+    net = ob.build("conv-maxmin", depth=1, channels=4, image_shape=made.image_shape, downsampling=0, classes=10)
+    with torch.no_grad():
+        net.embedding.weight.copy_(torch.eye(4)[:, :3])  # the first three channels are red, green and blue
+    maps = net.embedding(made.test.images)
+    colours = maps[..., :3].detach() * made.std + made.mean
+    expected = torch.from_numpy(small.raw["test_images"]).movedim(1, -1) / 255
+    torch.testing.assert_close(colours, expected)
+    assert net(made.test.images).shape == (4, 10)
 
 
 def test_embedded_data_take_no_folder(tmp_path):
@@ -168,292 +194,14 @@ def test_embedded_data_take_no_folder(tmp_path):
         data.load("fashion-mnist-small", folder=tmp_path)
 
 
-@given(arrays.arrays(np.uint8, st.tuples(st.integers(2, 9), st.integers(1, 5), st.integers(1, 5))))
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=3, max_dims=4, min_side=2, max_side=5)))
 def test_any_images_are_standardised(images):
     images.flat[:2] = 0, 255  # not all alike
     labels = np.arange(len(images), dtype=np.uint8)
-    raw = dict(zip(data.ARRAYS, (images, labels, images, labels), strict=True))
+    raw = dict(zip(sources.ARRAYS, (images, labels, images, labels), strict=True))
     made = data.standardised("made", raw, classes=tuple("abcdefghi"))
     assert made.image_shape == images.shape[1:]
     assert_standardised(made.train.images)
-
-
-# --- idx files ---------------------------------------------------------------------------------------------------
-
-
-def idx(array):
-    """Return an array of bytes in MNIST's format, written with struct alone."""
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-@given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=4, max_side=6)))
-def test_idx_round_trip(array):
-    parsed = data.parse_idx(idx(array))
-    assert parsed.dtype == np.uint8
-    np.testing.assert_array_equal(parsed, array, strict=True)
-
-
-GOOD = idx(np.zeros((3, 2), np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("stored", "message"),
-    [
-        (b"", "00 00 08, got nothing"),
-        (b"\0\0\x08", "00 00 08, got 00 00 08"),
-        (b"\0\0\x0d" + GOOD[3:], "00 00 08, got 00 00 0d"),  # floats
-        (b"\0\1\x08" + GOOD[3:], "00 00 08, got 00 01 08"),
-        (GOOD[:11], "2 axes must have 12 bytes, got 11"),
-        (GOOD[:-1], r"shape \[3, 2\] must have 6 entries, got 5"),
-        (GOOD + b"\0", r"shape \[3, 2\] must have 6 entries, got 7"),
-    ],
-)
-def test_malformed_idx_is_refused(stored, message):
-    with pytest.raises(ValueError, match=message):
-        data.parse_idx(stored)
-
-
-# --- Finding, downloading and verifying files ----------------------------------------------------------------------
-
-# Twelve training and four test images of 3 × 2 pixels.
-RAW = {
-    "train_images": np.arange(72, dtype=np.uint8).reshape(12, 3, 2),
-    "train_labels": np.arange(12, dtype=np.uint8) % 2,
-    "test_images": np.arange(24, dtype=np.uint8).reshape(4, 3, 2),
-    "test_labels": np.arange(4, dtype=np.uint8) % 2,
-}
-FILES = dict(zip(data.FASHION_MNIST.files, (gzip.compress(idx(RAW[key]), mtime=0) for key in data.ARRAYS), strict=True))
-IMAGES = data.FASHION_MNIST.files[0]
-
-
-class Server(ThreadingHTTPServer):
-    """Answers each file's requests with the replies set for it in turn, the last one again and again."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies = {file: [content] for file, content in FILES.items()}
-        self.length = {}  # Content-Length to claim instead of the true one
-        self.asked = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/data"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        server, file = self.server, self.path.removeprefix("/data/")
-        server.asked.append(file)
-        replies = server.replies.get(file)
-        if replies is None:
-            self.send_error(404)
-            return
-        content = replies.pop(0) if len(replies) > 1 else replies[0]
-        self.send_response(200)
-        self.send_header("Content-Length", str(server.length.get(file, len(content))))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        """Be quiet."""
-
-
-@pytest.fixture
-def server():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def source(server, tmp_path):
-    """Return the small files above as a source that the local server publishes; nothing is on disk yet."""
-    return replace(
-        data.FASHION_MNIST,
-        name="tiny",
-        url=server.url,
-        published=tuple(hashlib.sha256(content).hexdigest() for content in FILES.values()),
-        contents=tuple(hashlib.sha256(idx(RAW[key])).hexdigest() for key in data.ARRAYS),
-        packaged=tmp_path / "packaged",
-        cache=tmp_path / "cache",
-    )
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch):
-    """Keep the settings of whoever runs the tests out of them."""
-    monkeypatch.delenv("ORTHOBOOK_DATA", raising=False)
-    monkeypatch.delenv("ORTHOBOOK_DATA_URL", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-def store(folder, files=FILES):
-    folder.mkdir(exist_ok=True)
-    for file, content in files.items():
-        (folder / file).write_bytes(content)
-    return folder
-
-
-def assert_is_raw(found):
-    assert list(found) == list(data.ARRAYS)
-    for key in data.ARRAYS:
-        np.testing.assert_array_equal(found[key], RAW[key], strict=True)
-
-
-def assert_cached(source):
-    """Exactly the four good files, no temporary one beside them."""
-    assert {path.name: path.read_bytes() for path in source.cache.iterdir()} == FILES
-
-
-def test_downloaded_once_with_a_progress_bar(source, server, capfd):
-    assert_is_raw(data.read(source))
-    assert server.asked == list(FILES)
-    assert_cached(source)
-    assert ("100%" in capfd.readouterr().err) == ("TQDM_DISABLE" not in os.environ)
-    assert_is_raw(data.read(source))
-    assert server.asked == list(FILES)
-
-
-@pytest.mark.parametrize(
-    "first",
-    [FILES[IMAGES][:-9], b"", b"<html>Log in to the network</html>", FILES[data.FASHION_MNIST.files[1]]],
-    ids=["truncated", "empty", "log-in page", "another file"],
-)
-def test_corrupted_download_is_asked_for_again(source, server, first):
-    server.replies[IMAGES].insert(0, first)
-    assert_is_raw(data.read(source))
-    assert server.asked == [IMAGES, *FILES]
-    assert_cached(source)
-
-
-@pytest.mark.parametrize("cut_off", [False, True])
-def test_download_that_stays_corrupted_leaves_nothing(source, server, cut_off):
-    server.replies[IMAGES] = [FILES[IMAGES][:40]]
-    if cut_off:  # the connection breaks before all that was announced has come
-        server.length[IMAGES] = len(FILES[IMAGES])
-    with pytest.raises(ConnectionError, match=f"could not download {server.url}/{IMAGES}"):
-        data.read(source)
-    assert server.asked == [IMAGES, IMAGES]
-    assert list(source.cache.iterdir()) == []
-
-
-def test_failure_half_way_keeps_the_good_files_for_the_next_time(source, server):
-    last = source.files[-1]
-    good = server.replies.pop(last)
-    with pytest.raises(ConnectionError, match="404"):
-        data.read(source)
-    server.replies[last] = good
-    server.asked.clear()
-    assert_is_raw(data.read(source))
-    assert server.asked == [last]
-    assert_cached(source)
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [FILES[IMAGES][:30], b"", gzip.compress(idx(RAW["test_images"]))],
-    ids=["truncated", "empty", "another file"],
-)
-def test_corrupted_file_in_the_cache_is_fetched_again(source, server, damaged):
-    store(source.cache)
-    (source.cache / IMAGES).write_bytes(damaged)
-    with pytest.warns(UserWarning, match=f"{IMAGES} is corrupted.*not used"):
-        found = data.read(source)
-    assert_is_raw(found)
-    assert server.asked == [IMAGES]
-    assert_cached(source)
-
-
-def test_without_a_network_the_error_says_where_to_put_the_files(source, server):
-    offline = replace(source, url="http://127.0.0.1:9/data")  # the discard port: nobody listens
-    with pytest.raises(ConnectionError) as failure:
-        data.read(offline)
-    for needed in (*source.files, str(source.cache), "ORTHOBOOK_DATA", "folder", "http://127.0.0.1:9/data"):
-        assert needed in str(failure.value)
-    store(source.cache)  # as the message says
-    assert_is_raw(data.read(offline))
-    assert server.asked == []
-
-
-def test_address_can_be_replaced(source, server, monkeypatch):
-    monkeypatch.setenv("ORTHOBOOK_DATA_URL", server.url + "/")
-    assert_is_raw(data.read(replace(source, url="http://127.0.0.1:9/")))
-    assert server.asked == list(FILES)
-
-
-def test_named_folder_comes_first_then_the_variable_then_the_package(source, server, tmp_path, monkeypatch):
-    store(source.packaged)
-    assert_is_raw(data.read(source))  # the package, not the server
-    monkeypatch.setenv("ORTHOBOOK_DATA", str(tmp_path / "named by variable"))
-    with pytest.raises(FileNotFoundError, match="named by variable"):
-        data.read(source)
-    store(tmp_path / "named by variable")
-    assert_is_raw(data.read(source))
-    with pytest.raises(FileNotFoundError, match=f"named by argument/{IMAGES}"):
-        data.read(source, tmp_path / "named by argument")
-    monkeypatch.setenv("ORTHOBOOK_DATA", str(tmp_path / "nowhere"))
-    assert_is_raw(data.read(source, store(tmp_path / "named by argument")))
-    assert server.asked == []
-    assert not source.cache.exists()
-
-
-def test_corrupted_package_is_passed_over(source, server):
-    store(source.packaged, FILES | {IMAGES: b"damaged"})
-    store(source.cache)
-    with pytest.warns(UserWarning, match=f"packaged/{IMAGES} is corrupted"):
-        found = data.read(source)
-    assert_is_raw(found)
-    assert server.asked == []
-
-
-def test_corrupted_file_in_a_named_folder_is_an_error(source, server, tmp_path):
-    other = idx(RAW["test_images"])
-    folder = store(tmp_path / "named", FILES | {IMAGES: gzip.compress(other)})
-    found = hashlib.sha256(other).hexdigest()
-    with pytest.raises(ValueError, match=f"named/{IMAGES} is corrupted.*{found}, not {source.contents[0]}"):
-        data.read(source, folder)
-    (folder / IMAGES).write_bytes(FILES[IMAGES][:30])
-    with pytest.raises(ValueError, match=f"named/{IMAGES} is corrupted.*{source.contents[0]}"):
-        data.read(source, folder)
-    assert server.asked == []
-
-
-def test_missing_file_in_a_named_folder_is_an_error(source, tmp_path):
-    folder = store(tmp_path / "named")
-    (folder / source.files[2]).unlink()
-    with pytest.raises(FileNotFoundError, match=f"named/{source.files[2]}"):
-        data.read(source, folder)
-
-
-def test_home_in_a_folder_is_understood(source, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    store(tmp_path / "mine")
-    assert_is_raw(data.read(source, "~/mine"))
-
-
-def test_files_compressed_otherwise_are_good(source, tmp_path):
-    again = {file: gzip.compress(gzip.decompress(content), 1, mtime=7) for file, content in FILES.items()}
-    assert all(again[file] != FILES[file] for file in FILES)
-    assert_is_raw(data.read(source, store(tmp_path / "named", again)))
-
-
-@with_full_set
-def test_published_files_of_fashion_mnist(server, tmp_path):
-    """Debian's files, given back the gzip header of the published ones, are downloaded and have the known hashes.
-
-    The header: magic, deflate, a name is present; the time, in seconds since 1970; no extra flags, Unix; the name.
-    """
-    for file in data.FASHION_MNIST.files:
-        time = {"train": 1504176606, "t10k": 1504176627}[file.split("-")[0]]  # 31 August 2017, 10:50 UTC
-        header = b"\x1f\x8b\x08\x08" + struct.pack("<I", time) + b"\0\x03" + Path(file).stem.encode() + b"\0"
-        server.replies[file] = [header + (DEBIAN / file).read_bytes()[10:]]
-    source = replace(data.FASHION_MNIST, url=server.url, packaged=tmp_path / "none", cache=tmp_path / "cache")
-    found = data.read(source)
-    assert server.asked == list(source.files)
-    assert found["train_images"].shape == (60_000, 28, 28)
 
 
 # --- Data of one's own -------------------------------------------------------------------------------------------
@@ -475,6 +223,57 @@ def with_value(value):
     images = torch.zeros(3, 2)
     images[1, 0] = value
     return images
+
+
+@given(st.integers(2, 40), st.data())
+def test_held_out_examples_and_the_others_are_the_training_set(size, drawn):
+    held_out = drawn.draw(st.integers(1, size - 1))
+    numbers = torch.arange(2 * size)
+    train = data.Split(numbers[:size, None].float(), numbers[:size] % 3)
+    test = data.Split(numbers[size:, None].float(), numbers[size:] % 3)
+    own = data.Dataset("own", train, test, ("a", "b", "c"), image_shape=(1,), mean=0.25, std=0.5)
+    rest, held = own.held_out(held_out)
+    assert (len(rest.train), len(held)) == (size - held_out, held_out)
+    found = [*rest.train.images.flatten().tolist(), *held.images.flatten().tolist()]
+    assert sorted(found) == list(range(size))  # each once: disjoint, and all of them
+    for split in (rest.train, held):
+        assert torch.equal(split.labels, split.images.flatten().long() % 3)
+    assert rest.test is test
+    assert (rest.name, rest.classes, rest.image_shape, rest.mean, rest.std) == ("own", own.classes, (1,), 0.25, 0.5)
+    assert own.train is train
+
+
+def test_the_same_examples_are_held_out_every_time(small):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    rest, held = small.held_out(1000)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again, held_again = small.held_out(1000)
+    assert torch.equal(held.images, held_again.images)
+    assert torch.equal(held.labels, held_again.labels)
+    assert torch.equal(rest.train.images, again.train.images)
+    # A random choice, not the first or last ones: hypergeometric, each class 100 times, standard deviation 8.9.
+    counts = held.labels.bincount(minlength=10)
+    assert counts.min() > 100 - 6 * 8.9
+    assert counts.max() < 100 + 6 * 8.9
+    for block in (small.train.images[:1000], small.train.images[-1000:]):
+        assert not torch.equal(held.images, block)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (0, "examples must be a whole number of at least 1, got 0"),
+        (-1, "at least 1, got -1"),
+        (2.0, "whole number .* got 2.0"),
+        (True, "whole number .* got True"),
+        (8000, "examples must be below the 8000 training examples, got 8000"),
+    ],
+)
+def test_bad_number_of_held_out_examples_is_refused(small, examples, message):
+    with pytest.raises(ValueError, match=message):
+        small.held_out(examples)
 
 
 LABELS = torch.tensor([0, 1, 2])
