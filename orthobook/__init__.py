@@ -13,7 +13,7 @@ from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, 
 from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_value_range, singular_values
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
-from orthobook.training import Evaluation, Measurement, TrainingConfig, TrainingDiverged, evaluate, train
+from orthobook.training import Evaluation, Measurement, Training, TrainingConfig, TrainingDiverged, evaluate, train
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ __all__ = [
     "Measurement",
     "NotOrthogonal",
     "Split",
+    "Training",
     "TrainingConfig",
     "TrainingDiverged",
     "Undecided",

@@ -33,7 +33,7 @@ def best_device(dtype: torch.dtype = torch.float32) -> torch.device:
     return torch.device("cpu")
 
 
-def _available(device: torch.device | str, dtype: torch.dtype) -> torch.device:
+def available_device(device: torch.device | str, dtype: torch.dtype) -> torch.device:
     """Return the device; ValueError if there is no such device here, or it lacks the precision."""
     try:
         device = torch.device(device)
@@ -106,7 +106,7 @@ def build(
         raise ValueError(f"seed must be below 2**63, got {seed}")
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
-    device = best_device(dtype) if device is None else _available(device, dtype)
+    device = best_device(dtype) if device is None else available_device(device, dtype)
     generator = torch.Generator().manual_seed(seed)
     network = DeepNetwork(kind, depth, width, inputs, classes, generator=generator, dtype=dtype)
     network.architecture = architecture

@@ -9,11 +9,13 @@ The seed fixes the order of the examples, the network's own seed its parameters;
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -26,7 +28,7 @@ from orthobook._checks import finite_number, whole_number
 from orthobook.data import Dataset, Split
 from orthobook.networks import DeepNetwork
 
-__all__ = ["Evaluation", "Measurement", "Mode", "TrainingConfig", "TrainingDiverged", "evaluate", "train"]
+__all__ = ["Evaluation", "Measurement", "Mode", "Training", "TrainingConfig", "TrainingDiverged", "evaluate", "train"]
 
 Mode = Literal["free", "penalised", "constrained"]
 
@@ -35,7 +37,7 @@ Mode = Literal["free", "penalised", "constrained"]
 class TrainingConfig:
     """How to train: Adam for a fixed number of steps, its learning rate falling linearly to 0.
 
-    The trunk learns at that rate divided by √L, as its L layers all turn at once: one rate serves shallow and deep.
+    The trunk learns at that rate divided by L^p, as its L layers all turn at once: one rate serves shallow and deep.
     Architectures without orthogonal parameters, such as ``relu-he``, train alike in every mode.
 
     Raises
@@ -47,7 +49,8 @@ class TrainingConfig:
     mode: Mode = "constrained"
     steps: int = 300
     batch_size: int = 128
-    learning_rate: float = 3e-3  # of the first step, for embedding and classifier; the trunk's is divided by √L
+    learning_rate: float = 3e-3  # of the first step, for embedding and classifier; the trunk's is divided by L^p
+    depth_exponent: float = 0.5  # p
     penalty: float = 1.0  # λ of the penalised mode; the other modes do not use it
     seed: int = 0  # order of the examples
 
@@ -56,6 +59,7 @@ class TrainingConfig:
             raise ValueError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
         for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
             whole_number(name, getattr(self, name), least=least)
+        finite_number("depth_exponent", self.depth_exponent)
         for name in ("learning_rate", "penalty"):
             finite_number(name, getattr(self, name), positive=True)
 
@@ -141,64 +145,130 @@ def train(net: DeepNetwork, data: Dataset, config: TrainingConfig, *, progress: 
     --------
     >>> history = list(train(net, data, TrainingConfig(steps=300)))  # doctest: +SKIP
     """
-    if not isinstance(data, Dataset):
-        raise ValueError(f"train needs a Dataset, such as ob.load returns, got {type(data).__name__}")
-    _check_fits(net, data.train)
-    if config.batch_size > len(data.train):
-        raise ValueError(f"batch_size must be at most the {len(data.train)} training examples, got {config.batch_size}")
-    return _steps(net, data.train, config, progress)
+    return with_bar(Training(net, data, config), progress)
 
 
-def _steps(net: DeepNetwork, split: Split, config: TrainingConfig, progress: bool) -> Iterator[Measurement]:
-    images, labels = split.images.to(net.device), split.labels.to(net.device)
-    optimiser = _optimiser(net, config)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=config.steps)
-    batches = _batches(len(split), config)
-    history: list[Measurement] = []
-    seconds = 0.0
-    unfinished = False  # between an optimiser's step and the end of the retraction that belongs to it
+def with_bar(training: Training, progress: bool) -> Iterator[Measurement]:
+    """Yield the measurements of a training, with a progress bar if wanted."""
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks overlooks the variable
-    try:
-        with tqdm(total=config.steps, desc=f"{net.architecture}, {config.mode}", leave=False, disable=hidden) as bar:
-            for step in range(1, config.steps + 1):
-                start = time.perf_counter()
-                batch = next(batches).to(net.device)
-                loss, accuracy, gradient_norm = _gradient(net, images[batch], labels[batch], config)
-                if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-                    raise _diverged(f"loss {loss}, gradient norm {gradient_norm}", config, history)
-                unfinished = config.mode == "constrained"
-                optimiser.step()
-                if unfinished:
-                    net.retract_()
+    label, done = f"{training.net.architecture}, {training.config.mode}", len(training.history)
+    with tqdm(total=training.config.steps, initial=done, desc=label, leave=False, disable=hidden) as bar:
+        for measurement in training:
+            bar.update()
+            bar.set_postfix(loss=f"{measurement.loss:.3f}", accuracy=f"{measurement.accuracy:.2f}", refresh=False)
+            yield measurement
+
+
+class Training(Iterator[Measurement]):
+    """A training run that can be put aside after any step and taken up again; iterate over it to train.
+
+    :func:`train` makes one, and adds a progress bar. A run that was put aside and taken up has, on the CPU, the same
+    measurements and parameters to the bit as one that was not.
+
+    Parameters and errors are those of :func:`train`.
+
+    Attributes
+    ----------
+    history : list of Measurement
+        Those of all steps taken.
+    """
+
+    def __init__(self, net: DeepNetwork, data: Dataset, config: TrainingConfig) -> None:
+        if not isinstance(data, Dataset):
+            raise ValueError(f"train needs a Dataset, such as ob.load returns, got {type(data).__name__}")
+        _check_fits(net, data.train)
+        examples = len(data.train)
+        if config.batch_size > examples:
+            raise ValueError(f"batch_size must be at most the {examples} training examples, got {config.batch_size}")
+        self.net, self.config = net, config
+        self.history: list[Measurement] = []
+        self._images, self._labels = data.train.images.to(net.device), data.train.labels.to(net.device)
+        self._optimiser = _optimiser(net, config)
+        self._schedule = torch.optim.lr_scheduler.LinearLR(self._optimiser, 1.0, 0.0, total_iters=config.steps)
+        self._batches = _batches(examples, config)
+        self._within_step = False
+
+    def __next__(self) -> Measurement:
+        if len(self.history) == self.config.steps:
+            raise StopIteration
+        start = time.perf_counter()
+        self._within_step = True
+        batch = next(self._batches).to(self.net.device)
+        loss, accuracy, gradient_norm = _gradient(self.net, self._images[batch], self._labels[batch], self.config)
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            raise self._diverged(f"loss {loss}, gradient norm {gradient_norm}")
+        self._take_step()
+        torch.clear_autocast_cache()  # a caller's autocast would go on with the weights of the first step
+        self._schedule.step()
+        seconds = time.perf_counter() - start + (self.history[-1].seconds if self.history else 0.0)
+        self.history.append(Measurement(len(self.history) + 1, loss, accuracy, gradient_norm, seconds))
+        self._within_step = False
+        return self.history[-1]
+
+    def _take_step(self) -> None:
+        """Take the optimiser's step and, where constrained, the retraction that belongs to it."""
+        unfinished = self.config.mode == "constrained"
+        try:
+            self._optimiser.step()
+            if unfinished:
+                self.net.retract_()
                 unfinished = False
-                torch.clear_autocast_cache()  # a caller's autocast would go on with the weights of the first step
-                schedule.step()
-                seconds += time.perf_counter() - start
-                history.append(Measurement(step, loss, accuracy, gradient_norm, seconds))
-                bar.update()
-                bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.2f}", refresh=False)
-                yield history[-1]
-    finally:  # Ctrl-C may come at any moment of a step
-        if unfinished:
-            try:
-                net.retract_()
-            except ValueError as error:
-                raise _diverged("parameters that are not finite", config, history) from error
+        finally:  # Ctrl-C may come at any moment
+            if unfinished:
+                try:
+                    self.net.retract_()
+                except ValueError as error:
+                    raise self._diverged("parameters that are not finite") from error
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that :meth:`load_state_dict` needs to go on from here, for ``torch.save``.
+
+        Raises
+        ------
+        RuntimeError
+            If the last step was broken off in the middle, by Ctrl-C or an error: there is no way on from there.
+        """
+        if self._within_step:
+            raise RuntimeError("the last step was broken off in the middle, so this training cannot be saved")
+        return {
+            "config": asdict(self.config),
+            "history": [astuple(measurement) for measurement in self.history],
+            "network": self.net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state; the network, the data and the configuration must be those of the saved training.
+
+        Raises
+        ------
+        ValueError
+            If the configuration is another one. (Networks of another shape raise torch's RuntimeError.)
+        """
+        if state["config"] != asdict(self.config):
+            raise ValueError(f"the saved training has the configuration {state['config']}, not {asdict(self.config)}")
+        self.net.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.history = [Measurement(*values) for values in state["history"]]
+        self._batches = _batches(len(self._images), self.config)
+        deque(itertools.islice(self._batches, len(self.history)), maxlen=0)  # those already trained on
+        self._within_step = False
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        step, rate = len(self.history) + 1, self.config.learning_rate
+        advice = f"Try a learning rate below {rate:g}."
+        return TrainingDiverged(f"training diverged at step {step}: {what}. {advice}", self.history)
 
 
 def _optimiser(net: DeepNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
     ends = [*net.embedding.parameters(), *net.classifier.parameters()]
     groups: list[dict[str, Any]] = [
         {"params": ends, "lr": config.learning_rate},
-        {"params": list(net.trunk.values()), "lr": config.learning_rate / math.sqrt(net.depth)},
+        {"params": list(net.trunk.values()), "lr": config.learning_rate / net.depth**config.depth_exponent},
     ]
     return torch.optim.Adam(groups, fused=net.device.type in ("cpu", "cuda"))  # elsewhere it is not there, or new
-
-
-def _diverged(what: str, config: TrainingConfig, history: list[Measurement]) -> TrainingDiverged:
-    step, rate = len(history) + 1, config.learning_rate
-    advice = f"Try a learning rate below {rate:g}."
-    return TrainingDiverged(f"training diverged at step {step}: {what}. {advice}", history)
 
 
 def _gradient(

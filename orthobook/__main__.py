@@ -1,0 +1,373 @@
+"""The command line: ``orthobook`` or ``python -m orthobook``.
+
+What is measured goes to the standard output as JSON, one line for each run; progress goes to the standard error. The
+options of ``train`` are the fields of :class:`orthobook.experiments.Run`, with its defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import torch
+from click.core import ParameterSource
+from tabulate import tabulate
+
+import orthobook
+from orthobook import experiments, studies
+from orthobook.blocks import block
+from orthobook.experiments import Judge, Run, Store
+from orthobook.networks import available_device
+from orthobook.training import Mode
+
+Command = Callable[..., Any]
+
+CHOICES = {"mode": get_args(Mode), "judged_on": get_args(Judge), "data": orthobook.data_sets()}
+
+HELP = {
+    "depth": "Number of layers.",
+    "width": "Width of the trunk; for images the number of channels.",
+    "data": "Data set.",
+    "held_out": "Training examples held out for validation.",
+    "judged_on": "What accuracy and loss refer to.",
+    "seed": "Of the parameters and of the order of the examples.",
+    "mode": "How orthogonality is treated: left to itself, encouraged by a penalty, or kept exactly.",
+    "steps": "Training steps.",
+    "batch_size": "Examples in a step.",
+    "learning_rate": "Of the first step; it falls linearly to 0.",
+    "penalty": "Weight of the penalty in the mode penalised.",
+    "depth_exponent": "p: the trunk's learning rate is divided by depth^p.",
+}
+
+
+class Group(click.Group):
+    """A group of commands that reports errors of value and of files as one line, not as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def option_values(ctx: click.Context, parameter: click.Parameter, words: Iterable[str]) -> dict[str, Any]:
+    """Return name=value words as a dictionary of numbers and names."""
+    return {name: parsed(value) for name, value in map(_halves, words)}
+
+
+def grid_values(ctx: click.Context, parameter: click.Parameter, words: Iterable[str]) -> dict[str, list[Any]]:
+    """Return key=value,value words as a dictionary of lists."""
+    return {key: [parsed(value) for value in values.split(",") if value] for key, values in map(_halves, words)}
+
+
+def _halves(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"expected name=value, got {word!r}")
+    return name.strip().replace("-", "_"), value.strip()
+
+
+def parsed(text: str) -> int | float | str:
+    """Return a number if the text is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def run_options(command: Command) -> Command:
+    """Give a command an option for every field of a run."""
+    for field in reversed(fields(Run)):
+        if field.name in ("architecture", "options"):
+            continue
+        name = f"--{field.name.replace('_', '-')}"
+        kind: Any = click.Choice(CHOICES[field.name]) if field.name in CHOICES else None
+        if field.default is MISSING:
+            decorate = click.option(name, type=int, required=True, help=HELP[field.name])
+        else:
+            decorate = click.option(name, type=kind, default=field.default, show_default=True, help=HELP[field.name])
+        command = decorate(command)
+    return network_options(command)
+
+
+def network_options(command: Command) -> Command:
+    """Give a command the architecture as its argument, and its options."""
+    text = "Option of the architecture, such as threshold=2; may be repeated. `orthobook list` shows them."
+    decorate = click.option("-o", "--option", "options", multiple=True, callback=option_values, help=text)
+    return click.argument("architecture")(decorate(command))
+
+
+def device_option(command: Command) -> Command:
+    """Give a command the option --device."""
+    text = "auto (the fastest at hand), cpu, cuda or mps."
+    return click.option("--device", default="auto", show_default=True, callback=_device, help=text)(command)
+
+
+def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> torch.device:
+    return orthobook.best_device() if name == "auto" else available_device(name, torch.float32)
+
+
+def store_option(command: Command) -> Command:
+    """Give a command the option --store."""
+    text = "File of records, one line of JSON each; it only grows."
+    return click.option("--store", type=click.Path(dir_okay=False, path_type=Path), help=text)(command)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(orthobook.__version__, prog_name="orthobook")
+def main() -> None:
+    r"""Train and examine deep networks whose Jacobian is orthogonal, and repeat the measurements of the book.
+
+    \b
+    orthobook list
+    orthobook train shifted-fold --depth 200
+    orthobook sweep -g architecture=shifted-fold,residual -g depth=10,100 --store mine.jsonl
+    orthobook spectrum relu-orthogonal --depth 100
+    orthobook results show comparison
+    orthobook results verify
+    """
+
+
+@main.command()
+@run_options
+@device_option
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads on the CPU.")
+@store_option
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File from which an interrupted run can go on. By default named after the run, in this folder; "
+    "removed when the run is finished.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of this run.")
+@click.pass_context
+def train(
+    ctx: click.Context,
+    device: torch.device,
+    threads: int,
+    store: Path | None,
+    checkpoint: Path | None,
+    resume: bool,
+    **values: Any,
+) -> None:
+    r"""Train one network, print its record, and add it to a store if one is given.
+
+    \b
+    orthobook train shifted-fold --depth 200
+    orthobook train modified-residual --depth 50 -o threshold=2 --mode free --data fashion-mnist
+    orthobook train residual --depth 100 --steps 2000 --store mine.jsonl
+    orthobook train residual --depth 100 --steps 2000 --store mine.jsonl --resume
+    """
+    run = Run(**values)
+    checkpoint = checkpoint or Path(f"orthobook-{run.key}.checkpoint")
+    if checkpoint.exists() and not resume:
+        raise click.ClickException(f"{checkpoint} holds an unfinished run: add --resume to go on, or remove the file")
+    if resume and not checkpoint.exists():
+        raise click.ClickException(f"there is no checkpoint {checkpoint} to go on from")
+    torch.set_num_threads(threads)
+    try:
+        record = experiments.execute(run, device=device, progress=True, checkpoint=checkpoint)
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            click.echo(f"Interrupted; saved in {checkpoint}. The same command with --resume goes on.", err=True)
+        ctx.exit(130)
+    if record.status == "failed":
+        raise click.ClickException(record.reason)
+    click.echo(record.to_json())
+    if store is not None and not Store(store).append(record):
+        click.echo(f"{store} held this run already.", err=True)
+    checkpoint.unlink(missing_ok=True)
+
+
+@main.command()
+@click.option(
+    "-g",
+    "--grid",
+    "axes",
+    multiple=True,
+    callback=grid_values,
+    help="A key with its values, as in depth=10,100: an option of `orthobook train`, or of every architecture.",
+)
+@click.option("--study", help="Run a study of the book in place of a grid; `orthobook list` shows them.")
+@device_option
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one for each core, or 1 on a GPU.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster whose scheduler has this address.")
+@store_option
+@click.pass_context
+def sweep(
+    ctx: click.Context,
+    axes: dict[str, list[Any]],
+    study: str | None,
+    device: torch.device,
+    workers: int | None,
+    dask: str | None,
+    store: Path | None,
+) -> None:
+    r"""Run a grid, or a study of the book, and print each new record. The same command goes on after an interruption.
+
+    \b
+    orthobook sweep -g architecture=shifted-fold,residual -g depth=10,100 -g seed=0,1,2 --store mine.jsonl
+    orthobook sweep -g architecture=shifted-fold -g depth=50 -g threshold=0,1,2,3 --store thresholds.jsonl
+    orthobook sweep --study verification --store again.jsonl
+    orthobook sweep --study comparison --store again.jsonl --dask tcp://head:8786
+    """
+    if store is None:
+        raise click.UsageError("a sweep needs --store FILE, where its records are kept")
+    if bool(axes) == bool(study):
+        raise click.UsageError("a sweep needs a grid (-g key=value,...) or a --study, and not both")
+    options: dict[str, Any] = {"executor": _dask_executor(dask) if dask else None, "workers": workers}
+    # on a cluster, auto is each worker's own affair
+    by_default = ctx.get_parameter_source("device") == ParameterSource.DEFAULT
+    options["device"] = None if dask and by_default else device
+    where = Store(store)
+    records = (
+        studies.run_study(studies.study(study), where, **options)
+        if study
+        else experiments.sweep(experiments.grid(**axes), where, **options)
+    )
+    counts = {"finished": 0, "diverged": 0, "failed": 0}
+    try:
+        for record in records:
+            counts[record.status] += 1
+            click.echo(record.to_json())
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted; what is finished is in {store}. The same command goes on.", err=True)
+        ctx.exit(130)
+    finally:
+        summary = ", ".join(f"{number} {status}" for status, number in counts.items())
+        click.echo(f"{summary}; {len(where.records())} records in {store}", err=True)
+    ctx.exit(1 if counts["failed"] else 0)
+
+
+def _dask_executor(address: str) -> Executor:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise click.ClickException("--dask needs the package distributed: pip install 'orthobook[dask]'") from None
+    return Client(address).get_executor()
+
+
+@main.command()
+@network_options
+@click.option("--depth", type=int, required=True, help=HELP["depth"])
+@click.option("--width", default=64, show_default=True, help=HELP["width"])
+@click.option("--seed", default=0, show_default=True, help="Of the parameters.")
+@click.option("--inputs", default=16, show_default=True, type=click.IntRange(1, 2000), help="Test images to look at.")
+@device_option
+def spectrum(
+    architecture: str, options: dict[str, Any], depth: int, width: int, seed: int, inputs: int, device: torch.device
+) -> None:
+    r"""Print the singular values of the Jacobian of an untrained network's trunk, in double precision.
+
+    \b
+    orthobook spectrum shifted-fold --depth 500
+    orthobook spectrum relu-orthogonal --depth 100
+    """
+    if block(architecture, **options).kind == "image":
+        raise click.ClickException(f"{architecture} works on images; spectrum is for layers on vectors")
+    data = orthobook.load("fashion-mnist-small")
+    images = data.test.images[:inputs].double()
+    if device.type == "mps":
+        device = torch.device("cpu")  # MPS has no double precision
+    net = orthobook.build(
+        architecture,
+        depth=depth,
+        width=width,
+        inputs=images.shape[1],
+        classes=len(data.classes),
+        seed=seed,
+        dtype=torch.float64,
+        device=device,
+        **options,
+    )
+    values = orthobook.singular_values(net, images)
+    quantiles = torch.quantile(values.flatten(), torch.linspace(0, 1, 5, dtype=values.dtype, device=values.device))
+    names = ("smallest", "lower quartile", "median", "upper quartile", "largest")
+    line = {"architecture": architecture, "options": options, "depth": depth, "width": width, "seed": seed}
+    line |= {"inputs": inputs, "singular values": dict(zip(names, quantiles.tolist(), strict=True))}
+    line |= {"largest deviation from 1": (values - 1).abs().max().item()}
+    click.echo(json.dumps(line))
+
+
+@main.command("list")
+def list_() -> None:
+    """List architectures with their options, data sets, and the studies of the book."""
+    rows = [(name, block(name).kind, ", ".join(_options(name)) or "–") for name in orthobook.architectures()]
+    click.echo(tabulate(rows, headers=("architecture", "layers", "options"), tablefmt="simple"))
+    click.echo("\n" + tabulate([[name] for name in orthobook.data_sets()], headers=("data set",), tablefmt="simple"))
+    questions = [(study.name, study.question) for study in studies.STUDIES.values()]
+    click.echo("\n" + tabulate(questions, headers=("study", "question"), tablefmt="simple"))
+
+
+def _options(architecture: str) -> list[str]:
+    values = ((field.name, getattr(block(architecture), field.name)) for field in fields(block(architecture)))
+    return [f"{name}={'auto' if value is None else value}" for name, value in values]
+
+
+@main.group()
+def results() -> None:
+    """Show the stored results of the book, or repeat some of them."""
+
+
+@results.command()
+@click.argument("study", type=click.Choice(list(studies.STUDIES)))
+@store_option
+def show(study: str, store: Path | None) -> None:
+    r"""Print a study as a table: accuracy over fresh seeds at the learning rate chosen on the validation split.
+
+    \b
+    orthobook results show comparison
+    orthobook results show comparison --store again.jsonl
+    """
+    outcomes = studies.study(study).outcomes(_records(store))
+    click.echo(studies.table(outcomes, tablefmt="simple"))
+
+
+@results.command()
+@click.argument("names", metavar="[STUDY]...", nargs=-1)
+@store_option
+def verify(names: tuple[str, ...], store: Path | None) -> None:
+    """Repeat the smallest run of every contender of every study (or of those named) and compare with what is stored.
+
+    On the same type of processor and with the same versions the results must agree to the last digit, otherwise within
+    four standard deviations over seeds. Runs on the full data sets download them once; `orthobook results verify
+    verification` needs no data but the package's own.
+    """
+    records = _records(store)
+    wrong = 0
+    for name in names or tuple(studies.STUDIES):
+        for check in studies.verify(studies.sample(studies.study(name), records), records):
+            wrong += not check.matches
+            click.echo(_report(name, check))
+    if wrong:
+        raise click.ClickException(f"{wrong} runs did not repeat")
+
+
+def _report(name: str, check: studies.Check) -> str:
+    run, old, new = check.stored.run, check.stored, check.repeated
+    asked = "to the last digit" if check.tolerance == 0 else f"within {check.tolerance:.4f}"
+    verdict = "repeats" if check.matches else "DIFFERS"
+    what = f"{name}: {run.architecture}, {run.depth} layers, {run.steps} steps"
+    return (
+        f"{verdict} {asked}: {what}: accuracy {old.accuracy:.4f} stored, {new.accuracy:.4f} now {new.reason}".rstrip()
+    )
+
+
+def _records(store: Path | None) -> studies.Records:
+    if store is None:
+        return studies.stored_records()
+    if not store.exists():
+        raise click.ClickException(f"there is no store {store}")
+    return {record.run.key: record for record in Store(store).records()}
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="python -m orthobook"))

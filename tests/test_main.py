@@ -1,0 +1,184 @@
+"""The command line, as a user of a terminal meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from test_experiments import environment, outcome, run
+
+import orthobook as ob
+from orthobook import __main__ as command_line
+from orthobook import experiments
+from orthobook.experiments import Record, Store, execute_on_one_thread
+
+SMALL = ["--depth", "4", "--width", "8", "--steps", "12", "--batch-size", "32"]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def orthobook(*words):
+    return CliRunner().invoke(command_line.main, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("name", ["train", "sweep", "spectrum", "results", "list", None])
+def test_help_says_what_to_type(name):
+    result = orthobook(*([name] if name else []), "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    if name in ("train", "sweep", "spectrum", None):
+        assert "orthobook " + (name or "train") + " " in result.output.split("Usage:")[1].split("\n", 1)[1]
+
+
+def test_every_field_of_a_run_is_an_option_with_help():
+    output = orthobook("train", "--help").output
+    for field in experiments.fields(experiments.Run)[1:]:
+        assert "--" + field.name.replace("_", "-").removesuffix("s" if field.name == "options" else "") in output
+
+
+def test_the_console_script_and_the_module_are_the_same():
+    scripts = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"orthobook": "orthobook.__main__:main"}
+    printed = subprocess.run([sys.executable, "-m", "orthobook", "--version"], env=environment(), capture_output=True)
+    assert printed.stdout.decode().split()[-1] == ob.__version__
+
+
+def test_list_names_everything():
+    output = orthobook("list").output
+    for name in (*ob.architectures(), *ob.data_sets(), "comparison"):
+        assert name in output
+    assert "threshold=3.0" in output
+
+
+# --- train ---
+
+
+def test_train_prints_the_record_of_the_run(tmp_path):
+    result = orthobook("train", "shifted-fold", *SMALL, "-o", "threshold=2", "--seed", 3, "--store", "mine.jsonl")
+    assert result.exit_code == 0
+    made = Record.from_json(result.stdout)
+    assert outcome(made) == outcome(execute_on_one_thread(run(options={"threshold": 2.0}, seed=3)))
+    assert Store("mine.jsonl").records() == [made]
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+@pytest.mark.parametrize("changes", [{}, {"options": {"threshold": 1.5}, "mode": "free", "seed": 2}])
+def test_a_run_s_command_is_that_run(changes):
+    words = run(**changes).command.split()
+    result = orthobook(*words[1:])
+    assert json.loads(result.stdout)["key"] == run(**changes).key
+
+
+def test_resume_after_ctrl_c_gives_the_same_record():
+    words = ["train", "shifted-fold", "--depth", "20", "--steps", "400"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orthobook", *words],
+        env={name: value for name, value in environment().items() if name != "TQDM_DISABLE"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "/400" not in process.stderr.read(40):  # the bar is there, so training has begun
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    assert "The same command with --resume goes on." in errors
+    again = orthobook(*words)
+    assert again.exit_code == 1
+    assert "holds an unfinished run: add --resume" in again.output
+    result = orthobook(*words, "--resume")
+    assert result.exit_code == 0
+    assert outcome(Record.from_json(result.stdout)) == outcome(
+        execute_on_one_thread(experiments.Run(architecture="shifted-fold", depth=20, steps=400))
+    )
+    assert orthobook(*words, "--resume").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "resnet", "--depth", 3], "unknown architecture 'resnet'; allowed: linear, absolute"),
+        (["train", "absolute"], "Missing option '--depth'"),
+        (["train", "absolute", "--depth", 0], "depth must be a whole number of at least 1, got 0"),
+        (["train", "absolute", "--depth", 3, "--device", "tpu"], "unknown device 'tpu'; allowed: 'cpu', 'cuda', 'mps'"),
+        (["train", "absolute", "--depth", 3, "--data", "imagenet"], "'imagenet' is not one of"),
+        (["train", "absolute", "--depth", 3, "--mode", "strict"], "'strict' is not one of"),
+        (["train", "absolute", "--depth", 3, "-o", "tau=1"], "absolute has no option 'tau'; allowed: none"),
+        (["train", "absolute", "--depth", 3, "-o", "tau"], "expected name=value, got 'tau'"),
+        (["train", "maxmin", "--depth", 3, "--width", 7], "maxmin needs a width that is a multiple of 2"),
+        (["train", "absolute", "--depth", 3, "--resume"], "there is no checkpoint"),
+        (["sweep", "-g", "depth=3"], "a sweep needs --store FILE"),
+        (["sweep", "--store", "s"], "a sweep needs a grid (-g key=value,...) or a --study, and not both"),
+        (["sweep", "--store", "s", "-g", "depth=3", "--study", "modes"], "and not both"),
+        (["sweep", "--store", "s", "--study", "all"], "unknown study 'all'; allowed: verification, comparison"),
+        (["sweep", "--store", "s", "-g", "architecture=absolute", "-g", "depth="], "the grid is empty: depth has no"),
+        (["sweep", "--store", "s", "-g", "architecture=absolute", "-g", "depth=3", "-g", "rate=1"], "grid key 'rate'"),
+        (["spectrum", "conv-maxmin", "--depth", 3], "conv-maxmin works on images"),
+        (["results", "show", "all"], "'all' is not one of"),
+        (["results", "show", "modes", "--store", "none.jsonl"], "there is no store none.jsonl"),
+        (["results", "verify", "all"], "unknown study 'all'"),
+    ],
+)
+def test_errors_are_one_line_without_a_traceback(words, message):
+    result = orthobook(*words)
+    assert result.exit_code in (1, 2)
+    assert message in result.output.replace("\n", " ").replace("  ", " ")
+    assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_store_of_another_version_is_refused():
+    Path("old.jsonl").write_text('{"format": 0}\n')
+    result = orthobook("sweep", "-g", "architecture=absolute", "-g", "depth=3", "--store", "old.jsonl")
+    assert result.exit_code == 1
+    assert "old.jsonl, line 1: this record has format 0" in result.output
+
+
+# --- sweep, spectrum ---
+
+
+def test_sweep_prints_each_new_record_and_goes_on(tmp_path):
+    words = [
+        "-g",
+        "architecture=absolute",
+        "-g",
+        "width=8",
+        "-g",
+        "steps=5",
+        "-g",
+        "batch-size=8",
+        "--store",
+        "s.jsonl",
+    ]
+    first = orthobook("sweep", *words, "-g", "depth=2,3", "--workers", 1)
+    assert first.exit_code == 0
+    assert [json.loads(line)["run"]["depth"] for line in first.stdout.splitlines()] == [2, 3]
+    assert "2 finished, 0 diverged, 0 failed; 2 records in s.jsonl" in first.stderr
+    second = orthobook("sweep", *words, "-g", "depth=2,3,4", "--workers", 1)
+    assert [json.loads(line)["run"]["depth"] for line in second.stdout.splitlines()] == [4]
+
+
+def test_a_sweep_with_a_failed_run_says_so():
+    words = ["-g", "architecture=maxmin", "-g", "width=7,8", "-g", "steps=2", "-g", "depth=2", "--store", "s.jsonl"]
+    result = orthobook("sweep", *words, "--workers", 1)
+    assert result.exit_code == 1
+    assert "1 finished, 0 diverged, 1 failed" in result.stderr
+
+
+def test_spectrum():
+    exact = json.loads(orthobook("spectrum", "zigzag", "--depth", 100, "--width", 16, "-o", "period=4").stdout)
+    assert exact["options"] == {"period": 4}
+    assert exact["largest deviation from 1"] < 1e-12
+    relu = json.loads(orthobook("spectrum", "relu-orthogonal", "--depth", 100, "--width", 16).stdout)
+    assert relu["largest deviation from 1"] > 0.5
+    values = list(relu["singular values"].values())
+    assert values == sorted(values)
