@@ -371,8 +371,7 @@ def verify(runs: Iterable[Run], records: Records) -> Iterator[Check]:
 
     With the versions of torch and numpy and on the type of device that are stored, the results must be the same to the
     last digit. Otherwise roundings differ, and training amplifies them: then the accuracy may differ by four times the
-    standard deviation that three fresh seeds have, or that of counting right answers among the judging images if that
-    is more.
+    standard deviation over the other seeds, or that of counting right answers among the judging images if it is more.
     """
     for run in runs:
         stored = records[run.key]
@@ -383,9 +382,10 @@ def verify(runs: Iterable[Run], records: Records) -> Iterator[Check]:
 
 
 def _tolerance(stored: Record, records: Records) -> float:
+    """Return four standard deviations: over the other seeds, or of counting right answers if that is more."""
     seedless = replace(stored.run, seed=0)
-    others = [record for record in records.values() if replace(record.run, seed=0) == seedless]
-    spread = statistics.stdev(record.accuracy for record in others) if len(others) > 1 else 0.0
-    images = 10_000 if stored.run.data != "fashion-mnist-small" else 2_000
-    p = stored.accuracy
-    return 4 * max(spread, math.sqrt(p * (1 - p) / images))
+    same_but_seed = (record for record in records.values() if replace(record.run, seed=0) == seedless)
+    others = [record.accuracy for record in same_but_seed if record.run != stored.run]
+    spread = statistics.stdev(others) if len(others) > 1 else 0.0
+    images = 2_000 if stored.run.data == "fashion-mnist-small" else 10_000
+    return 4 * max(spread, math.sqrt(stored.accuracy * (1 - stored.accuracy) / images))

@@ -1,0 +1,182 @@
+"""The claims of the theory, C1 to C9, and what the stored results say of each.
+
+A finding is computed: its verdict by a rule that is stated here, its numbers from records. Where a network is picked
+out of several, as "the best", the validation split picks it; the number given is on the test split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from orthobook.studies import Outcome, stored
+
+__all__ = ["CLAIMS", "Claim", "Finding", "findings", "table"]
+
+EXACT = 2e-4
+"""Distance from 1 that a singular value may have after 1,000 layers in float32: about 1.7 roundings a layer."""
+
+TRAINED = 0.80
+"""Test accuracy on Fashion-MNIST above which a network counts as trained, whatever its depth."""
+
+AS_WELL = 0.010
+"""Difference in accuracy up to which two architectures count as equally good: one point."""
+
+ENOUGH = 0.005
+"""Difference in accuracy up to which two ways of training one architecture count as equally good: half a point."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, and the chapter that is about it."""
+
+    name: str
+    statement: str
+    chapter: str
+
+
+CLAIMS = (
+    Claim("C1", "One framework gives networks whose Jacobian is exactly orthogonal almost everywhere.", "one-layer"),
+    Claim("C2", "So they train although they are very deep.", "going-deep"),
+    Claim("C3", "Known architectures are particular cases.", "particular-cases"),
+    Claim("C4", "New designs without a skip connection train as well as residual networks.", "new-designs"),
+    Claim("C5", "Orthogonality at the start alone is enough.", "initialisation-is-enough"),
+    Claim("C6", "Networks regularised towards orthogonality do about as well.", "keeping-orthogonality"),
+    Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", ""),
+    Claim("C8", "Networks whose Jacobians are partial isometries keep it.", ""),
+    Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", ""),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of a claim."""
+
+    claim: Claim
+    verdict: str
+    measured: str
+    command: str  # repeats the measurement
+
+
+def findings() -> list[Finding]:
+    """Return a finding for every claim, from the stored results; a claim without a measurement says so."""
+    rules: dict[str, Callable[[Claim], Finding]] = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6}
+    return [rules.get(claim.name, _open)(claim) for claim in CLAIMS]
+
+
+def table(given: Iterable[Finding], *, tablefmt: str = "html") -> str:
+    """Return findings as a table, in a format of the library tabulate."""
+    rows = [
+        {"": one.claim.name, "claim": one.claim.statement, "verdict": one.verdict, "measured": one.measured}
+        | {"repeat with": one.command}
+        for one in given
+    ]
+    return tabulate(rows, headers="keys", tablefmt=tablefmt)
+
+
+def deviation(outcome: Outcome) -> float:
+    """Return the largest |σ − 1| at any milestone of an outcome's runs."""
+    milestones = (milestone for record in outcome.records for milestone in record.result["milestones"])
+    return max(abs(value - 1) for milestone in milestones for value in milestone["singular_values"])
+
+
+def best(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return the outcome whose validation accuracy at the chosen learning rate is highest."""
+    return max(outcomes, key=lambda outcome: max(record.accuracy for record in outcome.tuning))
+
+
+def behind(one: Outcome, other: Outcome) -> tuple[float, float]:
+    """Return by how much the first one's mean test accuracy is below the other's, and the spread of the difference."""
+    return other.mean - one.mean, math.hypot(one.spread, other.spread)
+
+
+def percent(outcome: Outcome) -> str:
+    """Return mean and spread of the test accuracy in per cent."""
+    return f"{100 * outcome.mean:.1f} ± {100 * outcome.spread:.1f} %"
+
+
+def points(difference: tuple[float, float]) -> str:
+    """Return a difference of accuracies and its spread in points, hundredths of 1."""
+    return f"{100 * difference[0]:+.1f} ± {100 * difference[1]:.1f} points"
+
+
+def _c1(claim: Claim) -> Finding:
+    exact = [o for o in stored("comparison") if o.cell.contender.orthogonal]
+    largest = max(map(deviation, exact))
+    runs, depth = sum(len(o.records) for o in exact), max(o.cell.depth for o in exact)
+    verdict = "holds" if largest <= EXACT else "fails"
+    measured = f"largest |σ − 1| {largest:.0e}, in {runs} runs of up to {depth} layers, at every milestone"
+    return Finding(claim, verdict, measured, "orthobook spectrum shifted-fold --depth 500")
+
+
+def _c2(claim: Claim) -> Finding:
+    everything = [o for o in stored("comparison") if o.cell.contender.orthogonal]
+    depth = max(o.cell.depth for o in everything)
+    deepest = [o for o in everything if o.cell.depth == depth]
+    trained = [o for o in deepest if o.mean > TRAINED]
+    with_threshold = [o for o in deepest if o.cell.contender.thresholded]
+    if len(trained) == len(deepest):
+        verdict = "holds"
+    elif all(o in trained for o in with_threshold):
+        verdict = "holds with a threshold"
+    else:
+        verdict = "holds in part" if trained else "fails"
+    steps = deepest[0].finals[0].run.steps
+    range_of = " to ".join(f"{100 * end(o.mean for o in with_threshold):.1f}" for end in (min, max))
+    rest = ", ".join(f"{o.cell.contender.name} {percent(o)}" for o in deepest if o not in with_threshold)
+    measured = f"{depth} layers, {steps} steps: with a threshold {range_of} %; without: {rest}"
+    return Finding(claim, verdict, measured, "orthobook results show comparison")
+
+
+def _c3(claim: Claim) -> Finding:
+    exact = {o.cell.contender.name: o for o in stored("comparison") if o.cell.contender.name == "MaxMin"}
+    largest = deviation(exact["MaxMin"])
+    measured = f"proved case by case; MaxMin networks as trained: largest |σ − 1| {largest:.0e}"
+    return Finding(claim, "proved", measured, "orthobook spectrum maxmin --depth 500")
+
+
+def _c4(claim: Claim) -> Finding:
+    outcomes = [o for o in stored("comparison") if o.cell.depth >= 100]
+    parts, gaps = [], []
+    for depth in sorted({o.cell.depth for o in outcomes}):
+        here = [o for o in outcomes if o.cell.depth == depth]
+        skip_free = best(o for o in here if o.cell.contender.orthogonal and not o.cell.contender.skip)
+        residual = best(o for o in here if not o.cell.contender.orthogonal and o.cell.contender.skip)
+        gaps.append(behind(skip_free, residual))
+        name, rival = skip_free.cell.contender.name, residual.cell.contender.name
+        parts.append(f"{depth} layers: {name} {percent(skip_free)}, {rival} {percent(residual)}")
+    within = [gap <= AS_WELL for gap, _ in gaps]
+    verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
+    return Finding(claim, verdict, "; ".join(parts), "orthobook results show comparison")
+
+
+def _ways(depth: int, name: str) -> dict[str, Outcome]:
+    """Return the outcomes of one contender at one depth by mode: for the penalised one, the best penalty's."""
+    here = [o for o in stored("modes") if (o.cell.depth, o.cell.contender.name) == (depth, name)]
+    return {mode: best(o for o in here if o.cell.mode == mode) for mode in ("free", "penalised", "constrained")}
+
+
+def _c5(claim: Claim) -> Finding:
+    return _compare_modes(claim, lambda ways: behind(ways["free"], max(ways.values(), key=lambda o: o.mean)))
+
+
+def _c6(claim: Claim) -> Finding:
+    return _compare_modes(claim, lambda ways: behind(ways["penalised"], ways["constrained"]))
+
+
+def _compare_modes(claim: Claim, compare: Callable[[dict[str, Outcome]], tuple[float, float]]) -> Finding:
+    cells = dict.fromkeys((o.cell.depth, o.cell.contender.name) for o in stored("modes"))
+    gaps = {cell: compare(_ways(*cell)) for cell in cells}
+    within = [gap <= ENOUGH for gap, _ in gaps.values()]
+    verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
+    worst = max(gaps, key=lambda cell: gaps[cell])
+    measured = f"{sum(within)} of {len(gaps)} cases at most {100 * ENOUGH:.1f} points behind; worst: {worst[1]}, "
+    measured += f"{worst[0]} layers, {points(gaps[worst])} behind"
+    return Finding(claim, verdict, measured, "orthobook results show modes")
+
+
+def _open(claim: Claim) -> Finding:
+    return Finding(claim, "not measured yet", "", "")
