@@ -66,7 +66,7 @@ class Contender:
 
 
 def _exact(name: str, architecture: str, *, skip: bool = False, **options: float) -> Contender:
-    thresholded = "τ = 3" in name
+    thresholded = options.get("threshold", 0.0) > 0
     return Contender(name, architecture, options, orthogonal=True, skip=skip, thresholded=thresholded)
 
 
@@ -93,6 +93,22 @@ CONTENDERS = {
         _baseline("residual, LayerNorm", "residual-layernorm", skip=True),
     )
 }
+
+
+VARIANTS = {
+    contender.name: contender
+    for contender in (
+        _exact("shifted fold, τ = 2", "shifted-fold", threshold=2.0),
+        _exact("shifted fold, τ = 4", "shifted-fold", threshold=4.0),
+        _exact("partial fold, n/8, τ = 0", "partial-fold", folds=8, threshold=0.0),
+        _exact("partial fold, n/8, τ = 2", "partial-fold", folds=8, threshold=2.0),
+        _exact("zigzag, T = 12", "zigzag", period=12.0),
+        _baseline("residual, 0.3/√L", "residual", skip=True, branch_scale=0.03),
+        _baseline("residual, 1/L", "residual", skip=True, branch_scale=0.01),
+        _baseline("residual, 3/√L", "residual", skip=True, branch_scale=0.3),
+    )
+}
+"""Other settings of the best contenders' knobs, at 100 layers and width 64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +256,13 @@ def _rates() -> tuple[Cell, ...]:
     )
 
 
+def _knobs() -> tuple[Cell, ...]:
+    names = ("shifted fold, τ = 3", "partial fold, τ = 3", "residual, 1/√L")
+    return tuple(
+        Cell(contender=c, depth=100, mode=_mode(c)) for c in (*(CONTENDERS[name] for name in names), *VARIANTS.values())
+    )
+
+
 def _five_passes() -> tuple[Cell, ...]:
     members: list[Mode] = ["free", "constrained"]
     ways = [(name, mode) for name in ("shifted fold, τ = 3", "modified residual, τ = 3") for mode in members]
@@ -279,6 +302,11 @@ STUDIES = {
             name="rates",
             question="How does the best learning rate move with depth?",
             cells=_rates(),
+        ),
+        Study(
+            name="knobs",
+            question="Does tuning an architecture's own knob close the gap at 100 layers?",
+            cells=_knobs(),
         ),
         Study(
             name="five-passes",
