@@ -38,7 +38,7 @@ from concurrent.futures import (
 )
 from dataclasses import Field, asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -154,8 +154,10 @@ class Run:
 
 
 def _exact_type(option: Field[Any], value: Any) -> Any:
-    """Return whole numbers as floats where a field is one, so that 1 and 1.0 make the same run."""
-    return float(value) if "float" in str(option.type) and isinstance(value, Real) else value
+    """Return numbers, NumPy's too, as Python's int or float, whichever the field says: 1 and 1.0 make the same run."""
+    if "float" in str(option.type) and isinstance(value, Real):
+        return float(value)
+    return int(value) if "int" in str(option.type) and isinstance(value, Integral) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -585,7 +587,8 @@ def sweep(
         Where records go.
     executor : concurrent.futures.Executor, optional
         Who executes the runs, for example ``distributed.Client(...).get_executor()`` for a cluster. By default
-        processes on this machine; a script then needs the usual ``if __name__ == "__main__":``.
+        processes on this machine; a script then needs the usual ``if __name__ == "__main__":``. An architecture of
+        one's own must be registered where they import it: at the top of the script, not in a notebook.
     device : torch.device or str, optional
         Where each run's network lives, by default :func:`orthobook.best_device` of the machine that executes it.
     workers : int, optional

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields, replace
 
 import experiment_tasks
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -68,8 +69,10 @@ def test_options_left_out_are_filled_in():
     assert run(options={"threshold": 2.5}).key != run().key
 
 
-def test_whole_numbers_and_floats_make_the_same_run():
+def test_numbers_of_any_type_make_the_same_run():
     assert run(learning_rate=1).key == run(learning_rate=1.0).key
+    numbers = {"depth": np.int64(4), "learning_rate": np.float64(1), "options": {"threshold": np.int32(3)}}
+    assert Record.from_json(replace(record(), run=run(**numbers)).to_json()).run == run(learning_rate=1.0)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Run)])
