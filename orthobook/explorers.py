@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from numbers import Real
 from typing import Any, ClassVar
 
 import altair as alt
@@ -30,12 +31,14 @@ from orthobook._checks import finite_number, whole_number
 from orthobook.figures import (
     COLOURS,
     GREY,
+    by_place,
     column,
     crease_pattern,
     magnitude,
     named,
     not_negative,
     numbers,
+    plain_number,
     power_of_ten,
     series_style,
 )
@@ -45,11 +48,13 @@ __all__ = [
     "ChartExplorer",
     "Explorer",
     "FoldingExplorer",
+    "bar_explorer",
     "curve_explorer",
     "fold_explorer",
     "folding_explorer",
     "gain_explorer",
     "gradient_norm_explorer",
+    "measurement_explorer",
     "sheet_explorer",
     "spectrum_explorer",
     "training_explorer",
@@ -63,6 +68,7 @@ _AXIS = 44  # pixels kept for labels left of a plot, whatever they say, so that 
 _FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _INK = "currentColor"  # in the book: the page's own text colour, light or dark
 _DATA = resources.files("orthobook") / "_data"  # style and script of the figures that bring them along
+_BAR_ROW = 34  # pixels for a bar with its name above it
 _SERIES_POINTS = 200  # a line holds no more points than a narrow screen has pixels to show
 
 
@@ -173,6 +179,7 @@ def _config(ink: str) -> dict[str, Any]:
         "font": _FONT,
         "aria": False,  # the description speaks for the chart, not one label for each bar
         "view": {"stroke": None},
+        "text": {"color": ink, "fontSize": 12},
         "axis": quiet | {"gridOpacity": 0.18, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
         "axisX": {"tickCount": 6},
         "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS, "tickCount": 4},
@@ -220,18 +227,24 @@ def _control(label: str, values: Sequence[Any], value: Any) -> alt.Parameter:
 def _pairs(
     values: Mapping[tuple[str, Any], Any], what: str, key: str
 ) -> tuple[Mapping[tuple[str, Any], Any], list[str], list[Any]]:
-    """Return ``values`` with its names, in order of appearance, and its sorted second keys; every pair must be there.
+    """Return ``values`` with its names, in order of appearance, and its second keys; every pair must be there.
+
+    Second keys that are numbers are sorted, and strings are in order of appearance.
 
     Raises
     ------
     ValueError
-        If the mapping is empty, a key is no pair, or a pair is missing.
+        If the mapping is empty, a key is no pair, second keys are neither numbers nor strings, or a pair is missing.
     """
     for pair in named(values, what):
         if not (isinstance(pair, tuple) and len(pair) == 2):
             raise ValueError(f"{what}: expected keys (name, {key}), got {pair!r}")
     names = list(dict.fromkeys(str(name) for name, _ in values))
-    seconds = sorted({second for _, second in values})
+    seconds: list[Any] = list(dict.fromkeys(second for _, second in values))
+    if not all(isinstance(second, str) for second in seconds):
+        if not all(isinstance(second, Real) for second in seconds):
+            raise ValueError(f"{what}: expected every {key} a number or every {key} a string, got {seconds}")
+        seconds = sorted(second.item() if isinstance(second, np.generic) else second for second in seconds)
     missing = [(name, second) for name in names for second in seconds if (name, second) not in values]
     if missing:
         raise ValueError(f"{what}: every name needs every {key}, but {missing[0]!r} is missing")
@@ -311,9 +324,9 @@ def _key(value: Any) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-def _title(*lines: str) -> alt.TitleParams:
+def _title(*lines: str, **options: Any) -> alt.TitleParams:
     """Return a title whose lines are expressions of the controls' values."""
-    return alt.TitleParams(alt.ExprRef("[" + ", ".join(lines) + "]"))
+    return alt.TitleParams(alt.ExprRef("[" + ", ".join(lines) + "]"), **options)
 
 
 def _colours(names: list[str]) -> alt.Scale:
@@ -667,13 +680,208 @@ def curve_explorer(
         alt.vconcat(*stack).add_params(value, *boxes, *texts),
         description
         or f"{_list([*arrays])} by layer for {_list(names)}, at {control} {_list(values)}. Controls choose the "
-        f"{control[:1].lower() + control[1:]} and the curves shown.",
+        f"{_lower(control)} and the curves shown.",
     )
 
 
 def _plain(value: float) -> str:
     """Return a value as text, large ones as whole numbers: 0.21, 9.50, 1,234; never −0.00."""
     return f"{value:,.0f}" if abs(value) >= 9.995 else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def bar_explorer(
+    values: Mapping[tuple[str, Any], ArrayLike],
+    *,
+    control: str,
+    xlabel: str = "accuracy",
+    limits: tuple[float, float] | None = None,
+    description: str = "",
+) -> Explorer:
+    """Return horizontal bars, one for each name, at a chosen value of one parameter, such as the depth.
+
+    The axis is the same for all choices, so that bars can be compared while the choice changes. The text calls the
+    largest mean the best.
+
+    Parameters
+    ----------
+    values
+        (name, choice) → a value, or several of them (one for each seed): the bar ends at their mean, and every one is
+        drawn as a ring. Choices are numbers, then sorted, or strings, then in the order given; every name at every
+        choice.
+    control
+        What the parameter is called.
+    xlabel
+        What the bars' length says.
+    limits
+        Ends of the axis, which hold all values; in place of round numbers that hold all values and 0.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, a value is not finite or beyond the limits, or the chart would exceed ``PAYLOAD_LIMIT``.
+    """
+    pairs, names, choices = _pairs(values, "values", "choice")
+    arrays = {(n, c): numbers(pairs[n, c], f"values{n, c}", 0, 1).ravel() for c in choices for n in names}
+    smallest, largest = (float(end([end(array) for array in arrays.values()])) for end in (np.min, np.max))
+    low, high = (min(smallest, 0.0), max(largest, 0.0) or float(smallest == 0)) if limits is None else limits
+    if not low <= smallest <= largest <= high or low == high:
+        raise ValueError(f"limits: expected lower < upper around all values, {smallest:g} to {largest:g}, got {limits}")
+    origin = min(max(low, 0.0), high)  # where bars start
+    means = {pair: float(array.mean()) for pair, array in arrays.items()}
+    rows: list[dict[str, Any]] = []
+    for (name, c), array in arrays.items():
+        ends = {"mean": _rounded(means[name, c]), "end": _rounded(max(float(array.max()), origin))}
+        single = [_rounded(value) for value in array.tolist()]
+        rows.append({"name": name, "choice": c, "single": single, "label": _printed(means[name, c])} | ends)
+    several = any(array.size > 1 for array in arrays.values())
+    choice = _control(control, choices, choices[0])
+    text = alt.param(value=[_best_and_worst({n: means[n, c] for n in names}) for c in choices])
+    said = f"{text.name}[indexof({_literal(choices)}, {choice.name})]"
+    title = _title(
+        f"{_literal(control + ': ')} + {choice.name}",
+        *(["'Bar: mean; ring: a single run'"] if several else []),
+        *(f"{said}[{line}]" for line in range(min(len(names), 2))),
+        limit=alt.ExprRef("width"),
+    )
+    base = alt.Chart(alt.InlineData(rows), width=_WIDTH, height=_BAR_ROW * len(names), title=title)
+    base = base.transform_filter(f"datum.choice == {choice.name}")
+    room = 14 + 7 * max(len(row["label"]) for row in rows)  # pixels right of the longest bar, for its mean
+    scale = alt.Scale(
+        domain=[low, high], range=[0, alt.ExprRef(f"width - {room}")], nice=limits is None and 6, zero=False
+    )
+    axis = alt.Axis(title=xlabel)
+    y = alt.Y("name:N", axis=None, scale=alt.Scale(type="band", domain=names, padding=0))
+    bar = base.mark_bar(size=12, yOffset=7, color=COLOURS[0], fillOpacity=0.35, stroke=COLOURS[0]).encode(
+        x=alt.X("mean:Q", scale=scale, axis=axis, stack=None), x2=alt.datum(origin), y=y
+    )
+    layers = [
+        bar,
+        base.mark_text(align="left", yOffset=-8, limit=alt.ExprRef("width")).encode(x=alt.value(0), y=y, text="name:N"),
+        base.mark_text(align="left", yOffset=7, dx=8).encode(
+            x=alt.X("end:Q", scale=scale, axis=axis), y=y, text="label:N"
+        ),
+    ]
+    if several:
+        ring = base.transform_flatten(["single"]).mark_point(
+            yOffset=7, size=40, strokeWidth=1.5, opacity=1, color=COLOURS[1]
+        )
+        layers.append(ring.encode(x=alt.X("single:Q", scale=scale, axis=axis), y=y))
+    return ChartExplorer(
+        alt.layer(*layers).add_params(choice, text),
+        description
+        or f"Bars for {_list(names)}: {xlabel} at {control} {_list(choices)}, with its mean as a number"
+        f"{' and a ring for each run' if several else ''}. A control chooses the {_lower(control)}.",
+    )
+
+
+def _rounded(value: float) -> float:
+    """Return a value to the digits that a chart can show."""
+    return float(f"{value:.4g}")
+
+
+def _printed(value: float) -> str:
+    return magnitude(value).replace("-", "−")
+
+
+def _lower(label: str) -> str:
+    return label[:1].lower() + label[1:]
+
+
+def _best_and_worst(means: Mapping[str, float]) -> list[str]:
+    """Return a line that names the largest mean and, if there are several, one that names the smallest."""
+    best, worst = (end(means, key=lambda name: means[name]) for end in (max, min))
+    lines = [f"best: {best}, {_printed(means[best])}", f"worst: {worst}, {_printed(means[worst])}"]
+    return lines[: len(means)]
+
+
+def measurement_explorer(
+    values: Mapping[tuple[str, Any], Mapping[float, float]],
+    *,
+    control: str,
+    xlabel: str,
+    ylabel: str = "accuracy",
+    description: str = "",
+) -> Explorer:
+    """Return what was measured at a few places, such as learning rates, as lines at a chosen value of one parameter.
+
+    The horizontal axis is logarithmic. Both axes are the same for all choices; the vertical one goes from 0 to 1 where
+    all values lie there. On each line a larger point marks the largest value, which the text calls the best.
+
+    Parameters
+    ----------
+    values
+        (name, choice) → mapping of x → value. Choices are numbers, then sorted, or strings, then in the order given;
+        every name at every choice.
+    control
+        What the parameter is called.
+    xlabel, ylabel
+        What is measured where: labels of the axes.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, an x is not positive, a value is not finite, or the chart would exceed ``PAYLOAD_LIMIT``.
+    """
+    pairs, names, choices = _pairs(values, "values", "choice")
+    rows: list[dict[str, Any]] = []
+    best: dict[Any, dict[str, str]] = {c: {} for c in choices}
+    for c in choices:
+        for name in names:
+            places = by_place(pairs[name, c], f"values{name, c}", 0, positive=True)
+            heights = [float(array[0]) for array in places.values()]
+            top = int(np.argmax(heights))
+            best[c][name] = f"best at {plain_number([*places][top])} ({_printed(heights[top])})"
+            marked = [int(i == top) for i in range(len(heights))]
+            rows.append({"name": name, "choice": c, "x": [*places], "height": heights, "best": marked})
+    ticks = sorted({x for row in rows for x in row["x"]})
+    low, high = (end(h for row in rows for h in row["height"]) for end in (min, max))
+    within = low >= 0 and high <= 1
+    for row in rows:
+        row["height"] = [_rounded(height) for height in row["height"]]
+    choice = _control(control, choices, choices[0])
+    boxes, checked = _shown(names)
+    text = alt.param(value=[best[c] for c in choices])
+    title = _title(
+        _literal(f"{ylabel[:1].upper()}{ylabel[1:]} by {_lower(xlabel)}"),
+        f"{_literal(control + ': ')} + {choice.name}",
+        limit=alt.ExprRef(f"width + {_AXIS}"),
+    )
+    base = _lines(rows, names, ["x", "height", "best"], f"datum.choice == {choice.name} && {checked}", title)
+    labels = _literal([plain_number(x) for x in ticks])
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(type="log", domain=[ticks[0], ticks[-1]], range=[12, alt.ExprRef("width - 12")], nice=False),
+        axis=alt.Axis(
+            title=xlabel,
+            values=ticks,
+            labelExpr=f"{labels}[indexof({_literal(ticks)}, datum.value)]",
+            labelOverlap="greedy",
+            labelFlush=False,
+        ),
+    )
+    y = alt.Y(
+        "height:Q",
+        scale=alt.Scale(domain=[0, 1] if within else [low, high], nice=not within and 4, zero=False),
+        axis=alt.Axis(title=None),
+    )
+    said = f"{text.name}[indexof({_literal(choices)}, {choice.name})][datum.label]"
+    series = _series(names, f"datum.label + ': ' + {said}")
+    layers = [
+        base.mark_line(strokeWidth=2.5).encode(x=x, y=y, **series),
+        base.transform_filter("datum.best").mark_point(filled=True, size=160, opacity=1).encode(x=x, y=y, **series),
+        base.mark_point(filled=True, size=40, opacity=1).encode(x=x, y=y, **series),
+    ]
+    return ChartExplorer(
+        alt.layer(*layers).add_params(choice, *boxes, text),
+        description
+        or f"{ylabel[:1].upper()}{ylabel[1:]} by {_lower(xlabel)} for {_list(names)}, on a logarithmic axis, at "
+        f"{control} {_list(choices)}. The best of each line has a larger point. Controls choose the {_lower(control)} "
+        "and the lines shown.",
+    )
 
 
 def training_explorer(
@@ -865,7 +1073,7 @@ def sheet_explorer(
         alt.hconcat(*panels).add_params(*choices, value, which, long),
         description
         or f"A ruled square sheet of paper as it is laid down by {_list(names)}, front and back in two colours. "
-        f"Controls choose two layers to compare and the {control[:1].lower() + control[1:]}.",
+        f"Controls choose two layers to compare and the {_lower(control)}.",
     )
 
 

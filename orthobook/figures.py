@@ -1,4 +1,4 @@
-"""Still figures: arrays in, a matplotlib ``Figure`` out; only medians and ranges are computed.
+"""Still figures: arrays in, a matplotlib ``Figure`` out; only medians, means and ranges are computed.
 
 Every figure is drawn in one style: transparent background, mid-grey ink with the same contrast on white as on
 a dark page, and ``COLOURS``, whose members have contrast of at least 3 with both and stay apart for readers
@@ -18,7 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
+
+from orthobook._checks import finite_number
 
 __all__ = [
     "COLOURS",
@@ -31,6 +34,7 @@ __all__ = [
     "image_grid",
     "lines",
     "magnitude",
+    "measurements",
     "singular_value_histogram",
     "spectrum_by_depth",
     "training_curves",
@@ -142,6 +146,20 @@ def power_of_ten(exponent: int) -> str:
     return {-1: "0.1", 0: "1", 1: "10"}.get(exponent) or "10" + str(exponent).translate(_SUPERSCRIPTS)
 
 
+def plain_number(value: float) -> str:
+    """Return ``value`` in print as briefly as it was chosen: 500, 0.03, 0.001, 3×10⁻⁴, 10⁻⁴, to five digits.
+
+    >>> plain_number(500), plain_number(0.003), plain_number(3e-4)
+    ('500', '0.003', '3×10⁻⁴')
+    """
+    mantissa, exponent = f"{value:.4e}".split("e")
+    if -3 <= int(exponent) <= 4:
+        return f"{value:.5g}".replace("-", "−")
+    digits = mantissa.rstrip("0").rstrip(".").replace("-", "−")
+    power = power_of_ten(int(exponent))
+    return digits[:-1] + power if digits in ("1", "−1") else f"{digits}×{power}"
+
+
 def numbers(values: ArrayLike, name: str, *dimensions: int) -> NDArray[np.float64]:
     """Return ``values`` as float64, having checked that they are finite, some, and of allowed shape.
 
@@ -175,6 +193,20 @@ def named(series: Mapping[Any, Any], what: str) -> Mapping[Any, Any]:
     if not isinstance(series, Mapping) or not series:
         raise ValueError(f"{what}: expected a non-empty mapping, got {type(series).__name__} {series!r:.80}")
     return series
+
+
+def by_place(
+    values: Mapping[Any, Any], name: str, *dimensions: int, positive: bool
+) -> dict[float, NDArray[np.float64]]:
+    """Return a mapping of x → one value or several as x → array (values,), in the order of x.
+
+    Raises
+    ------
+    ValueError
+        If the mapping is empty, an x is no finite number or, where asked for, not positive, or as ``numbers``.
+    """
+    places = {finite_number(f"{name}: x", x, positive=positive): given for x, given in named(values, name).items()}
+    return {x: numbers(places[x], f"{name} at {plain_number(x)}", *dimensions).ravel() for x in sorted(places)}
 
 
 def not_negative(values: ArrayLike, name: str, *dimensions: int) -> NDArray[np.float64]:
@@ -623,3 +655,67 @@ def accuracy_bars(results: Mapping[str, ArrayLike]) -> Figure:
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     return figure
+
+
+@_styled
+def measurements(
+    series: Mapping[str, Mapping[float, ArrayLike]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = True,
+    log_y: bool = False,
+) -> Figure:
+    """Draw what was measured at a few places, such as depths or learning rates: lines through the means.
+
+    Parameters
+    ----------
+    series
+        Name → mapping of x → a value, or several of them (one for each seed): the line goes through their mean, and
+        every one is drawn as a ring.
+    xlabel, ylabel
+        Axis labels.
+    log_x, log_y
+        Whether an axis is logarithmic. The horizontal one has its ticks where measurements are.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw, an x or a value is not finite, or one is not positive on a logarithmic axis.
+    """
+    arrays = {n: by_place(given, n, 0, 1, positive=log_x) for n, given in named(series, "series").items()}
+    if log_y:
+        for name, at, array in ((n, x, a) for n, places in arrays.items() for x, a in places.items()):
+            if array.min() <= 0:
+                raise ValueError(
+                    f"{name} at {plain_number(at)}: a logarithmic axis needs positive values, got {array.min():g}"
+                )
+    rows = -(-len(arrays) // 2) if len(arrays) > 1 else 0  # of the names above the axes
+    figure, axes = _canvas(height=3.0 + 0.22 * rows)
+    ax = axes[0, 0]
+    for index, (name, places) in enumerate(arrays.items()):
+        style = _line_style(index)
+        ax.plot(list(places), [array.mean() for array in places.values()], label=name, **style)
+        x = np.repeat(list(places), [array.size for array in places.values()])
+        ring = {"markersize": 5, "markerfacecolor": "none", "markeredgecolor": style["color"], "markeredgewidth": 1}
+        ax.plot(x, np.concatenate(list(places.values())), "o", **ring)
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log_y else "linear", xscale="log" if log_x else "linear")
+    ticks = sorted({x for places in arrays.values() for x in places})
+    ax.set_xticks(ticks, _labels_apart(ticks, log=log_x))
+    ax.xaxis.set_minor_locator(NullLocator())
+    _legend(figure, ax, len(arrays))
+    return figure
+
+
+def _labels_apart(ticks: list[float], *, log: bool) -> list[str]:
+    """Return the ticks' labels, empty ones where one would touch the label before it."""
+    at = np.log(ticks) if log else np.array(ticks)
+    shares = 0.9 * (at - at[0]) / (at[-1] - at[0] or 1)  # of the width of the axes
+    labels: list[str] = []
+    free = -1.0
+    for share, tick in zip(shares.tolist(), ticks, strict=True):
+        label = plain_number(tick)
+        half = 0.011 * (len(label) + 1)
+        labels.append(label if share - half >= free else "")
+        free = share + half if labels[-1] else free
+    return labels

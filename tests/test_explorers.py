@@ -73,6 +73,28 @@ def sheets() -> dict:
     return given
 
 
+CHOICES, RATES = (10, 20, 50, 100, 200, 500), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+WAYS = ("unconstrained", "a penalty on the distance from orthogonal", "constrained")
+
+
+def seeds() -> dict:
+    rng = np.random.default_rng(0)
+    return {
+        (a, d): (0.9 - 0.1 * i - d / 1000 + rng.uniform(-0.05, 0.05, 3)).tolist()
+        for i, a in enumerate(ARCHITECTURES)
+        for d in CHOICES
+    }
+
+
+def by_rate() -> dict:
+    """Parabolas over the exponent of the rate: the i-th depth trained in the j-th way is best at rate 5 − i − j."""
+    return {
+        (f"{depth} layers", way): {rate: 0.9 - 0.1 * i - 0.02 * (k - 5 + i + j) ** 2 for k, rate in enumerate(RATES)}
+        for i, depth in enumerate((20, 100, 500))
+        for j, way in enumerate(WAYS)
+    }
+
+
 CHARTS = {
     "spectrum": lambda: explorers.spectrum_explorer(spectra()),
     "gradient norm": lambda: explorers.gradient_norm_explorer(norms()),
@@ -81,6 +103,8 @@ CHARTS = {
     "curve": lambda: explorers.curve_explorer(panels(), control="Folds m"),
     "fold": lambda: explorers.fold_explorer(),
     "sheet": lambda: explorers.sheet_explorer(sheets(), control="Place"),
+    "bar": lambda: explorers.bar_explorer(seeds(), control="Depth"),
+    "measurement": lambda: explorers.measurement_explorer(by_rate(), control="Training", xlabel="learning rate"),
 }
 EXPLORERS = CHARTS | {"folding": lambda: explorers.folding_explorer()}
 
@@ -448,6 +472,151 @@ def test_one_layer_has_one_panel():
     assert line_path(svg(specification), COLOURS[0])
 
 
+def bars(picture: str) -> list[tuple[float, float]]:
+    """Where bars start and end, in pixels, from the top one to the bottom one."""
+    drawn = re.findall(rf'<path d="M([\d.]+),([\d.]+)h([\d.]+)v12h[^"]+" fill="{COLOURS[0]}"', picture)
+    return [(float(x), float(x) + float(length)) for x, y, length in sorted(drawn, key=lambda bar: float(bar[1]))]
+
+
+def circles(picture: str, colour: str, size: int) -> list[tuple[float, float]]:
+    """The middles of the circles of a colour whose diameter is √``size``, from left to right."""
+    start = re.escape(f'd="M{size**0.5 / 2:.3f},0A')
+    drawn = rf'<path transform="translate\(([\d.]+),([\d.]+)\)" {start}[^"]+" (?:fill|stroke)="{colour}"'
+    return sorted((float(x), float(y)) for x, y in re.findall(drawn, picture))
+
+
+def options(specification: dict, label: str) -> list:
+    (control,) = (p for p in specification["params"] if p.get("bind", {}).get("name") == label)
+    return control["bind"]["options"]
+
+
+def test_bars_end_at_the_means_on_one_axis_for_every_choice_and_rings_are_the_seeds():
+    given = seeds()
+    specification = explorers.bar_explorer(given, control="Depth", limits=(0, 1)).specification()
+    assert options(specification, "Depth") == list(CHOICES)
+    scales, rings, single = [], [], []
+    for depth in CHOICES:
+        picture = svg(set_controls(specification, {"Depth": depth}))
+        runs = [given[a, depth] for a in ARCHITECTURES]
+        scales += [end / np.mean(run) for (_, end), run in zip(bars(picture), runs, strict=True)]
+        rings += [x for x, _ in circles(picture, COLOURS[1], 40)]
+        single += np.sort(runs, axis=None).tolist()
+    assert scales == pytest.approx([scales[0]] * len(scales), rel=1e-3)
+    assert rings == pytest.approx(scales[0] * np.array(single), rel=1e-3)
+
+
+def test_bars_state_their_means_and_which_is_best_and_worst():
+    given = seeds()
+    given["plain-relu", 200] = [0.95, 0.97]
+    specification = explorers.bar_explorer(given, control="Depth", xlabel="test accuracy").specification()
+    drawn = words(svg(set_controls(specification, {"Depth": 200})))
+    means = [f"{np.mean(given[a, 200]):.3f}" for a in ARCHITECTURES]
+    assert (
+        f"Depth: 200 Bar: mean; ring: a single run best: plain-relu, 0.960 worst: scaled-residual, {means[2]}" in drawn
+    )
+    assert " ".join(ARCHITECTURES) in drawn  # in the order given
+    assert " ".join(means) in drawn
+    assert "test accuracy" in drawn
+
+
+def test_a_single_value_has_no_ring_and_a_single_name_no_rival():
+    specification = explorers.bar_explorer({("a", "x"): 0.5, ("a", "y"): [0.25]}, control="Way").specification()
+    picture = svg(set_controls(specification, {"Way": "y"}))
+    assert len(bars(picture)) == 1
+    assert COLOURS[1] not in picture
+    assert "ring" not in words(picture)
+    assert "worst" not in words(picture)
+    assert "Way: y best: a, 0.250" in words(picture)
+
+
+def test_bars_start_at_zero_or_where_an_axis_without_zero_starts():
+    def drawn(values, limits=None):
+        given = {(name, 0): value for name, value in zip("ab", values, strict=True)}
+        return bars(svg(explorers.bar_explorer(given, control="c", limits=limits).specification()))
+
+    (start, end), (middle, far) = drawn([-1, 3])
+    assert end == pytest.approx(middle)
+    assert far - middle == pytest.approx(3 * (end - start))
+    (start, end), (other, far) = drawn([0.5, 1], limits=(0.25, 1.25))
+    assert start == other == 0
+    assert far == pytest.approx(3 * end)
+
+
+def test_long_names_stay_within_a_telephone():
+    long = "a kind of network with a name that is longer than any telephone is wide, however small the type"
+    specification = explorers.bar_explorer({(long, 0): [0.5, 0.6], ("b", 0): [1.0, 1.0]}, control="c").specification()
+    specification["width"] = 340
+    picture = svg(specification)
+    assert len(re.findall("a kind of network [^<>]*…<", picture)) == 2  # at its bar, and in the title
+    assert (
+        float(re.search(r'width="([\d.]+)"', picture)[1]) <= 352
+    )  # the plot, a margin of 5 and half a label of the axis
+
+
+def test_choices_that_are_strings_keep_their_order():
+    bar = explorers.bar_explorer({("a", way): 0.5 for way in WAYS}, control="Training").specification()
+    assert options(bar, "Training") == options(EXPLORERS["measurement"]().specification(), "Training") == list(WAYS)
+    numbers = explorers.bar_explorer({("a", np.int64(d)): 0.5 for d in CHOICES[::-1]}, control="Depth")
+    assert options(json.loads(Page(numbers.page()).script), "Depth") == list(CHOICES)
+
+
+@pytest.mark.parametrize("way", range(3))
+def test_measurements_are_lines_on_a_logarithmic_axis_with_the_best_marked(way):
+    specification = EXPLORERS["measurement"]().specification()
+    picture = svg(set_controls(specification, {"Training": WAYS[way]}))
+    for i, depth in enumerate((20, 100, 500)):
+        given = by_rate()[f"{depth} layers", WAYS[way]]
+        corners = np.array(points(line_path(picture, COLOURS[i]))).reshape(-1, 2)
+        at = np.log(RATES) - np.log(RATES[0])
+        assert (corners[:, 0] - corners[0, 0]) / np.ptp(corners[:, 0]) == pytest.approx(at / at[-1], abs=1e-3)
+        assert corners[:, 1] == pytest.approx(240 * (1 - np.array([*given.values()])), abs=0.1)  # 0 to 1, every time
+        assert np.array(circles(picture, COLOURS[i], 40)) == pytest.approx(corners, abs=1e-3)
+        best = 5 - i - way
+        (mark,) = circles(picture, COLOURS[i], 160)
+        assert mark == pytest.approx(corners[best], abs=1e-3)
+        rate = ("10⁻⁴", "3×10⁻⁴", "0.001", "0.003", "0.01", "0.03")[best]
+        assert f"{depth} layers: best at {rate} ({0.9 - 0.1 * i:.3f})" in words(picture)
+    assert f"Accuracy by learning rate Training: {WAYS[way]}" in words(picture)
+    assert "10⁻⁴ 3×10⁻⁴ 0.001 0.003 0.01 0.03 learning rate" in words(picture)
+
+
+def test_check_boxes_hide_measured_lines_and_their_points():
+    specification = EXPLORERS["measurement"]().specification()
+    hidden = svg(set_controls(specification, {"100 layers": False}))
+    for index, count in enumerate((6, 0, 6)):
+        assert (line_path(hidden, COLOURS[index]) is None) == (count == 0)
+        assert len(circles(hidden, COLOURS[index], 40)) == count
+        assert len(circles(hidden, COLOURS[index], 160)) == bool(count)
+
+
+def test_measurements_outside_0_to_1_have_an_axis_that_holds_those_of_every_choice():
+    given = {("a", 0): {1: -1.0, 10: 3.0}, ("a", 1): {10: 40.0, 2: 20.0}}
+    specification = explorers.measurement_explorer(given, control="c", xlabel="x", ylabel="loss").specification()
+    heights = []
+    for choice in (0, 1):
+        picture = svg(set_controls(specification, {"c": choice}))
+        heights += [y for _, y in circles(picture, COLOURS[0], 40)]
+        assert re.search(r"best at 10 \((3.00|40.0)\)", words(picture))[1] == ("3.00", "40.0")[choice]
+    assert all(0 <= y <= 240 for y in heights)
+    scaled = (heights[0] - np.array(heights)) / (heights[0] - heights[1])
+    assert scaled == pytest.approx([0, 1, 21 / 4, 41 / 4], rel=1e-3)
+
+
+def test_one_measurement_is_a_point():
+    picture = svg(explorers.measurement_explorer({("a", 0): {3: 7.0}}, control="c", xlabel="x").specification())
+    ((x, y),) = circles(picture, COLOURS[0], 160)
+    assert 0 < x < 560
+    assert 0 <= y <= 240
+
+
+def test_many_measurements_are_refused():
+    curve = {1 + x / 7: 0.1 for x in range(3000)}
+    with pytest.raises(ValueError, match=r"would add \d+ bytes to the page, of 250000 allowed"):
+        explorers.measurement_explorer({(str(i), 0): curve for i in range(6)}, control="c", xlabel="x")
+    with pytest.raises(ValueError, match=r"would add \d+ bytes to the page, of 250000 allowed"):
+        explorers.bar_explorer({(str(i), d): [0.1] * 9 for i in range(16) for d in range(200)}, control="c")
+
+
 def test_long_lines_are_thinned_and_large_charts_refused():
     depth = 5000
     small = explorers.gradient_norm_explorer({("a", depth): np.ones(depth + 1)})
@@ -503,6 +672,41 @@ def test_long_lines_are_thinned_and_large_charts_refused():
             "keys .name, val",
         ),
         (lambda: explorers.sheet_explorer({}, control="d"), "sheets: expected a non-empty mapping"),
+        (lambda: explorers.bar_explorer({}, control="d"), "values: expected a non-empty mapping"),
+        (lambda: explorers.bar_explorer({"a": 1}, control="d"), r"expected keys \(name, choice\), got 'a'"),
+        (lambda: explorers.bar_explorer({("a", 1): 1, ("b", 2): 1}, control="d"), r"\('a', 2\) is missing"),
+        (lambda: explorers.bar_explorer({("a", 1): [0.5, np.nan]}, control="d"), r"values\('a', 1\): .*finite.*nan"),
+        (lambda: explorers.bar_explorer({("a", 1): []}, control="d"), r"values\('a', 1\): expected at least one value"),
+        (
+            lambda: explorers.bar_explorer({("a", 1): 1, ("a", "x"): 1}, control="d"),
+            r"every choice a number or every choice a string, got \[1, 'x'\]",
+        ),
+        (
+            lambda: explorers.bar_explorer({("a", 1): [0.2, 0.9]}, control="d", limits=(0.5, 1)),
+            r"limits: expected lower < upper around all values, 0.2 to 0.9, got \(0.5, 1\)",
+        ),
+        (lambda: explorers.bar_explorer({("a", 1): 1}, control="d", limits=(1, 1)), r"lower < upper .*got \(1, 1\)"),
+        (lambda: explorers.measurement_explorer({}, control="d", xlabel="x"), "values: expected a non-empty mapping"),
+        (
+            lambda: explorers.measurement_explorer({("a", 1): [1, 2]}, control="d", xlabel="x"),
+            r"values\('a', 1\): expected a non-empty mapping, got list",
+        ),
+        (
+            lambda: explorers.measurement_explorer({("a", 1): {0: 1}}, control="d", xlabel="x"),
+            r"values\('a', 1\): x must be a positive finite number, got 0",
+        ),
+        (
+            lambda: explorers.measurement_explorer({("a", 1): {3e-4: np.inf}}, control="d", xlabel="x"),
+            r"values\('a', 1\) at 3×10⁻⁴: .*finite values, got inf",
+        ),
+        (
+            lambda: explorers.measurement_explorer({("a", 1): {3: [1, 2]}}, control="d", xlabel="x"),
+            r"values\('a', 1\) at 3: expected an array with 0 axes, got shape \(2,\)",
+        ),
+        (
+            lambda: explorers.measurement_explorer({(str(i), 1): {1: 1} for i in range(13)}, control="d", xlabel="x"),
+            "at most 12 series, got number 13",
+        ),
     ],
 )
 def test_wrong_input_is_named(call, message):

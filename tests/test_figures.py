@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 from types import SimpleNamespace
 
 import nbformat
@@ -90,7 +90,13 @@ FIGURES = {
         {"a": (np.eye(2)[None], [[1, 1]]), "b": (np.eye(2)[None], [[-1, -1]])}
     ),
     "crease_pattern": lambda: figures.crease_pattern(**SHEET),
+    "measurements": lambda: figures.measurements(
+        {"a": {10: 0.5, 500: [0.7, 0.8]}, "b": {10: [0.2], 500: 0.1}}, xlabel="depth", ylabel="accuracy"
+    ),
 }
+
+
+LABELS = {"xlabel": "x", "ylabel": "y"}
 
 
 @pytest.mark.parametrize("background", [LIGHT, DARK])
@@ -246,6 +252,70 @@ def test_accuracy_bars_end_at_the_median_and_show_every_seed():
     assert [text.get_text() for text in axes.texts] == ["0.500", "0.700"]
 
 
+def test_measurements_go_through_the_means_and_show_every_seed():
+    given = {"a": {500: [0.25, 0.75], 10: [0.1, 0.2, 0.6]}, "b": {20: 0.5}}
+    figure = figures.measurements(given, xlabel="depth", ylabel="accuracy")
+    (axes,) = figure.axes
+    line, rings, _, ring = axes.lines
+    assert line.get_xydata() == pytest.approx(np.array([[10, 0.3], [500, 0.5]]))
+    assert rings.get_xydata().tolist() == [[10, 0.1], [10, 0.2], [10, 0.6], [500, 0.25], [500, 0.75]]
+    assert ring.get_xydata().tolist() == [[20, 0.5]]
+    assert (rings.get_marker(), rings.get_linestyle(), rings.get_markerfacecolor()) == ("o", "None", "none")
+    assert [line.get_color(), rings.get_markeredgecolor()] == [figures.COLOURS[0]] * 2
+    assert ring.get_markeredgecolor() == figures.COLOURS[1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("depth", "accuracy")
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+@pytest.mark.parametrize("log_x", [False, True])
+def test_measurements_have_the_axes_asked_for(log_x, log_y):
+    given = {"a": {1: 0.1, 10: 0.2, 100: 0.4}}
+    figure = figures.measurements(given, xlabel="x", ylabel="y", log_x=log_x, log_y=log_y)
+    figure.draw_without_rendering()
+    places = figure.axes[0].transData.transform(figure.axes[0].lines[0].get_xydata())
+    assert np.diff(places[:, 0])[1] / np.diff(places[:, 0])[0] == pytest.approx(1 if log_x else 10)
+    assert np.diff(places[:, 1])[1] / np.diff(places[:, 1])[0] == pytest.approx(1 if log_y else 2)
+
+
+@pytest.mark.parametrize(
+    ("places", "labels"),
+    [
+        ((10, 20, 50, 100, 200, 500), ["10", "20", "50", "100", "200", "500"]),
+        ((1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), ["10⁻⁴", "3×10⁻⁴", "0.001", "0.003", "0.01", "0.03"]),
+        ((0.5,), ["0.5"]),
+    ],
+)
+def test_measurements_have_ticks_where_they_are(places, labels):
+    axes = figures.measurements({"a": dict.fromkeys(places, 1)}, xlabel="x", ylabel="y").axes[0]
+    assert axes.get_xticks() == pytest.approx(places)
+    assert [label.get_text() for label in axes.get_xticklabels()] == labels
+    assert axes.get_xticks(minor=True).size == 0
+
+
+@pytest.mark.parametrize("log_x", [False, True])
+@pytest.mark.parametrize("places", [np.geomspace(1e-5, 9e-2, 40), range(1, 41), (1, 1.01, 1e3, 1e6)])
+def test_labels_of_measurements_never_touch(places, log_x):
+    figure = figures.measurements({"a": dict.fromkeys(places, 1)}, xlabel="x", ylabel="y", log_x=log_x)
+    figure.draw_without_rendering()
+    labels = [label for label in figure.axes[0].get_xticklabels() if label.get_text()]
+    extents = [label.get_window_extent() for label in labels]
+    assert len(figure.axes[0].get_xticks()) == len(places)
+    assert 2 <= len(labels) < len(places)
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+
+
+def test_names_of_many_series_leave_the_measurements_their_height():
+    heights = []
+    for count in (2, 12):
+        given = {f"modified residual, τ = {i}": {1: i, 2: i + 1} for i in range(count)}
+        figure = figures.measurements(given, xlabel="x", ylabel="y")
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_window_extent().height)
+        assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+    assert heights[1] == pytest.approx(heights[0], rel=0.05)
+
+
 def test_whole_numbers_have_ticks_at_whole_numbers():
     for x, whole in ((range(1, 21), True), (np.linspace(0, 20, 7), False)):
         figure = figures.lines(x, {"a": np.zeros(len(x))})
@@ -278,6 +348,35 @@ def test_magnitude_of_special_values(value, printed):
     assert figures.magnitude(value) == printed
 
 
+@given(st.floats(1e-30, 1e30), st.sampled_from([1, -1]))
+def test_plain_number_is_right_to_five_digits(size, sign):
+    printed = figures.plain_number(sign * size)
+    start, digits, power = re.fullmatch(r"(−?)(?:([\d.]+)(?:×|$))?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", printed).groups()
+    read = float(digits or 1) * 10.0 ** int((power or "⁰").translate(SUPERSCRIPTS))
+    assert read == pytest.approx(size, rel=0.0000501)
+    assert (start == "−") == (sign < 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (0, "0"),
+        (1, "1"),
+        (500, "500"),
+        (12345, "12345"),
+        (99999.9, "10⁵"),
+        (2.5e6, "2.5×10⁶"),
+        (-1e6, "−10⁶"),
+        (0.03, "0.03"),
+        (1e-3, "0.001"),
+        (1e-4, "10⁻⁴"),
+        (-3e-4, "−3×10⁻⁴"),
+    ],
+)
+def test_plain_number_is_brief(value, printed):
+    assert figures.plain_number(value) == printed
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -303,6 +402,21 @@ def test_magnitude_of_special_values(value, printed):
         (lambda: figures.crease_pattern(**SHEET | {"signs": [1, 3]}), "signs: expected 1, −1 or 0, got 3"),
         (lambda: figures.accuracy_bars({"a": 85}), "between 0 and 1, got 85"),
         (lambda: figures.lines([0], {str(i): [0] for i in range(13)}), "at most 12 series, got number 13"),
+        (lambda: figures.measurements({}, **LABELS), "series: expected a non-empty mapping"),
+        (lambda: figures.measurements({"a": [1, 2]}, **LABELS), "a: expected a non-empty mapping, got list"),
+        (lambda: figures.measurements({"a": {0: 1}}, **LABELS), "a: x must be a positive finite number, got 0"),
+        (lambda: figures.measurements({"a": {"10": 1}}, **LABELS), "a: x must be a positive finite number, got '10'"),
+        (
+            lambda: figures.measurements({"a": {np.inf: 1}}, log_x=False, **LABELS),
+            "a: x must be a finite number, got inf",
+        ),
+        (lambda: figures.measurements({"a": {3e-4: []}}, **LABELS), "a at 3×10⁻⁴: expected at least one value"),
+        (lambda: figures.measurements({"a": {1: [1, np.nan]}}, **LABELS), "a at 1: expected finite values, got nan"),
+        (lambda: figures.measurements({"a": {1: [[1]]}}, **LABELS), r"a at 1: .*0 or 1 axes, got shape \(1, 1\)"),
+        (
+            lambda: figures.measurements({"a": {1: 1}, "b": {2: [1, 0]}}, log_y=True, **LABELS),
+            "b at 2: a logarithmic axis needs positive values, got 0",
+        ),
     ],
 )
 def test_wrong_input_is_named(call, message):
