@@ -20,7 +20,7 @@ from click.core import ParameterSource
 from tabulate import tabulate
 
 import orthobook
-from orthobook import experiments, studies
+from orthobook import claims, experiments, studies
 from orthobook.blocks import block
 from orthobook.experiments import Judge, Run, Store
 from orthobook.networks import available_device
@@ -329,6 +329,12 @@ def show(study: str, store: Path | None) -> None:
     """
     outcomes = studies.study(study).outcomes(_records(store))
     click.echo(studies.table(outcomes, tablefmt="simple"))
+
+
+@results.command("claims")
+def claims_() -> None:
+    """Print the claims of the book with their verdicts, from the stored results."""
+    click.echo(claims.markdown(claims.findings()))
 
 
 @results.command()
