@@ -98,6 +98,7 @@ CONTENDERS = {
 VARIANTS = {
     contender.name: contender
     for contender in (
+        _exact("linear", "linear"),
         _exact("shifted fold, τ = 2", "shifted-fold", threshold=2.0),
         _exact("shifted fold, τ = 4", "shifted-fold", threshold=4.0),
         _exact("partial fold, n/8, τ = 0", "partial-fold", folds=8, threshold=0.0),
@@ -108,7 +109,7 @@ VARIANTS = {
         _baseline("residual, 3/√L", "residual", skip=True, branch_scale=0.3),
     )
 }
-"""Other settings of the best contenders' knobs, at 100 layers and width 64."""
+"""Other settings of the best contenders' knobs, at 100 layers and width 64, and no folds at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
