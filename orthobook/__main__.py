@@ -16,7 +16,6 @@ from typing import Any, get_args
 
 import click
 import torch
-from click.core import ParameterSource
 from tabulate import tabulate
 
 import orthobook
@@ -52,35 +51,44 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError) as error:
+        except (BrokenPipeError, click.exceptions.Exit, click.Abort):  # click's own affair
+            raise
+        except (ValueError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
 
 
 def option_values(ctx: click.Context, parameter: click.Parameter, words: Iterable[str]) -> dict[str, Any]:
     """Return name=value words as a dictionary of numbers and names."""
-    return {name: parsed(value) for name, value in map(_halves, words)}
+    return {name: parsed(value) for name, value in _halves(words).items()}
 
 
 def grid_values(ctx: click.Context, parameter: click.Parameter, words: Iterable[str]) -> dict[str, list[Any]]:
     """Return key=value,value words as a dictionary of lists."""
-    return {key: [parsed(value) for value in values.split(",") if value] for key, values in map(_halves, words)}
+    pairs = _halves(words).items()
+    return {key: [parsed(value) for value in values.split(",") if value] for key, values in pairs}
 
 
-def _halves(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"expected name=value, got {word!r}")
-    return name.strip().replace("-", "_"), value.strip()
+def _halves(words: Iterable[str]) -> dict[str, str]:
+    halves: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise click.BadParameter(f"expected name=value, got {word!r}")
+        if name in halves:
+            raise click.BadParameter(f"{name} is given twice")
+        halves[name] = value.strip()
+    return halves
 
 
-def parsed(text: str) -> int | float | str:
-    """Return a number if the text is one, else the text."""
+def parsed(text: str) -> int | float | str | None:
+    """Return a number if the text is one, None for auto, else the text."""
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return text
+    return None if text == "auto" else text
 
 
 def run_options(command: Command) -> Command:
@@ -111,8 +119,13 @@ def device_option(command: Command) -> Command:
     return click.option("--device", default="auto", show_default=True, callback=_device, help=text)(command)
 
 
-def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> torch.device:
-    return orthobook.best_device() if name == "auto" else available_device(name, torch.float32)
+def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> torch.device | None:
+    if name == "auto" or ctx.params.get("dask"):  # on a cluster the device is each worker's affair
+        return None if name == "auto" else torch.device(name)
+    try:
+        return available_device(name, torch.float32)
+    except ValueError as error:
+        raise click.BadParameter(str(error).replace("None", "auto")) from error
 
 
 def store_option(command: Command) -> Command:
@@ -124,7 +137,7 @@ def store_option(command: Command) -> Command:
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(orthobook.__version__, prog_name="orthobook")
 def main() -> None:
-    r"""Train and examine deep networks whose Jacobian is orthogonal, and repeat the measurements of the book.
+    """Train and examine deep networks whose Jacobian is orthogonal, and repeat the measurements of the book.
 
     \b
     orthobook list
@@ -147,18 +160,18 @@ def main() -> None:
     help="File from which an interrupted run can go on. By default named after the run, in this folder; "
     "removed when the run is finished.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint of this run.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint of this run, if there is one.")
 @click.pass_context
 def train(
     ctx: click.Context,
-    device: torch.device,
+    device: torch.device | None,
     threads: int,
     store: Path | None,
     checkpoint: Path | None,
     resume: bool,
     **values: Any,
 ) -> None:
-    r"""Train one network, print its record, and add it to a store if one is given.
+    """Train one network, print its record, and add it to a store if one is given.
 
     \b
     orthobook train shifted-fold --depth 200
@@ -167,23 +180,29 @@ def train(
     orthobook train residual --depth 100 --steps 2000 --store mine.jsonl --resume
     """
     run = Run(**values)
+    kept = Store(store) if store is not None else None
+    if kept is not None:
+        kept.prepare()  # an error now, not after the training
+        if kept.holds(run):
+            (record,) = (one for one in kept.records() if one.run == run)
+            click.echo(f"{store} holds this run already.", err=True)
+            click.echo(record.to_json())
+            return
     checkpoint = checkpoint or Path(f"orthobook-{run.key}.checkpoint")
     if checkpoint.exists() and not resume:
         raise click.ClickException(f"{checkpoint} holds an unfinished run: add --resume to go on, or remove the file")
-    if resume and not checkpoint.exists():
-        raise click.ClickException(f"there is no checkpoint {checkpoint} to go on from")
     torch.set_num_threads(threads)
     try:
         record = experiments.execute(run, device=device, progress=True, checkpoint=checkpoint)
     except KeyboardInterrupt:
-        if checkpoint.exists():
-            click.echo(f"Interrupted; saved in {checkpoint}. The same command with --resume goes on.", err=True)
+        saved = f"saved in {checkpoint}. The same command with --resume goes on."
+        click.echo(f"Interrupted; {saved if checkpoint.exists() else 'nothing is saved.'}", err=True)
         ctx.exit(130)
     if record.status == "failed":
         raise click.ClickException(record.reason)
+    if kept is not None:
+        kept.append(record)
     click.echo(record.to_json())
-    if store is not None and not Store(store).append(record):
-        click.echo(f"{store} held this run already.", err=True)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -199,19 +218,21 @@ def train(
 @click.option("--study", help="Run a study of the book in place of a grid; `orthobook list` shows them.")
 @device_option
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one for each core, or 1 on a GPU.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster whose scheduler has this address.")
+@click.option(
+    "--dask", metavar="ADDRESS", is_eager=True, help="Run on the dask cluster whose scheduler has this address."
+)
 @store_option
 @click.pass_context
 def sweep(
     ctx: click.Context,
     axes: dict[str, list[Any]],
     study: str | None,
-    device: torch.device,
+    device: torch.device | None,
     workers: int | None,
     dask: str | None,
     store: Path | None,
 ) -> None:
-    r"""Run a grid, or a study of the book, and print each new record. The same command goes on after an interruption.
+    """Run a grid, or a study of the book, and print each new record. The same command goes on after an interruption.
 
     \b
     orthobook sweep -g architecture=shifted-fold,residual -g depth=10,100 -g seed=0,1,2 --store mine.jsonl
@@ -223,10 +244,7 @@ def sweep(
         raise click.UsageError("a sweep needs --store FILE, where its records are kept")
     if bool(axes) == bool(study):
         raise click.UsageError("a sweep needs a grid (-g key=value,...) or a --study, and not both")
-    options: dict[str, Any] = {"executor": _dask_executor(dask) if dask else None, "workers": workers}
-    # on a cluster, auto is each worker's own affair
-    by_default = ctx.get_parameter_source("device") == ParameterSource.DEFAULT
-    options["device"] = None if dask and by_default else device
+    options: dict[str, Any] = {"executor": _dask_executor(dask) if dask else None, "workers": workers, "device": device}
     where = Store(store)
     records = (
         studies.run_study(studies.study(study), where, **options)
@@ -263,9 +281,15 @@ def _dask_executor(address: str) -> Executor:
 @click.option("--inputs", default=16, show_default=True, type=click.IntRange(1, 2000), help="Test images to look at.")
 @device_option
 def spectrum(
-    architecture: str, options: dict[str, Any], depth: int, width: int, seed: int, inputs: int, device: torch.device
+    architecture: str,
+    options: dict[str, Any],
+    depth: int,
+    width: int,
+    seed: int,
+    inputs: int,
+    device: torch.device | None,
 ) -> None:
-    r"""Print the singular values of the Jacobian of an untrained network's trunk, in double precision.
+    """Print the singular values of the Jacobian of an untrained network's trunk, in double precision.
 
     \b
     orthobook spectrum shifted-fold --depth 500
@@ -275,8 +299,8 @@ def spectrum(
         raise click.ClickException(f"{architecture} works on images; spectrum is for layers on vectors")
     data = orthobook.load("fashion-mnist-small")
     images = data.test.images[:inputs].double()
-    if device.type == "mps":
-        device = torch.device("cpu")  # MPS has no double precision
+    if device is None or device.type == "mps":  # MPS has no double precision
+        device = orthobook.best_device(torch.float64)
     net = orthobook.build(
         architecture,
         depth=depth,
@@ -321,7 +345,7 @@ def results() -> None:
 @click.argument("study", type=click.Choice(list(studies.STUDIES)))
 @store_option
 def show(study: str, store: Path | None) -> None:
-    r"""Print a study as a table: accuracy over fresh seeds at the learning rate chosen on the validation split.
+    """Print a study as a table: accuracy over fresh seeds at the learning rate chosen on the validation split.
 
     \b
     orthobook results show comparison
@@ -342,7 +366,7 @@ def claims_() -> None:
 @click.option("--longest", default=15.0, show_default=True, help="Leave out runs that took more seconds than this.")
 @store_option
 def verify(names: tuple[str, ...], longest: float, store: Path | None) -> None:
-    r"""Repeat the smallest run of every contender of every study (or of those named) and compare with what is stored.
+    """Repeat the smallest run of every contender of every study (or of those named) and compare with what is stored.
 
     On the same type of processor and with the same versions the results must agree to the last digit, otherwise within
     four standard deviations. Runs on a full data set download it once.
@@ -354,17 +378,18 @@ def verify(names: tuple[str, ...], longest: float, store: Path | None) -> None:
     """
     records = _records(store)
     samples = {name: studies.sample(studies.study(name), records) for name in names or studies.STUDIES}
-    wrong, left_out = 0, 0
+    repeated, wrong, left_out = 0, 0, 0
     for name, runs in samples.items():
         short = [run for run in runs if run.key in records and records[run.key].birth["seconds"] <= longest]
         left_out += len(runs) - len(short)
         for check in studies.verify(short, records):
-            wrong += not check.matches
+            repeated, wrong = repeated + 1, wrong + (not check.matches)
             click.echo(_report(name, check))
     if left_out:
         click.echo(f"{left_out} runs left out: longer than {longest:g} s, or not stored", err=True)
-    if wrong:
-        raise click.ClickException(f"{wrong} runs did not repeat")
+    click.echo(f"{repeated} runs repeated, {wrong} of them differ", err=True)
+    if wrong or not repeated:
+        raise click.ClickException("the stored results are not confirmed")
 
 
 def _report(name: str, check: studies.Check) -> str:
@@ -382,7 +407,7 @@ def _records(store: Path | None) -> studies.Records:
         return studies.stored_records()
     if not store.exists():
         raise click.ClickException(f"there is no store {store}")
-    return {record.run.key: record for record in Store(store).records()}
+    return studies.by_key(Store(store))
 
 
 if __name__ == "__main__":

@@ -139,15 +139,15 @@ def _c3(claim: Claim) -> Finding:
 
 def _c4(claim: Claim) -> Finding:
     """Compare the best skip-free member with every residual network that trains, at 100 layers and more."""
-    outcomes = [o for o in stored("comparison") if o.cell.depth >= 100]
+    deep = [o for o in (*stored("comparison"), *stored("five-passes")) if o.cell.depth >= 100]
     parts, within = [], []
-    for depth in sorted({o.cell.depth for o in outcomes}):
-        here = [o for o in outcomes if o.cell.depth == depth]
-        member = best(o for o in here if o.cell.contender.orthogonal and not o.cell.contender.skip)
+    for depth, steps in sorted({(o.cell.depth, o.finals[0].run.steps) for o in deep}, key=lambda at: at[::-1]):
+        here = [o for o in deep if (o.cell.depth, o.finals[0].run.steps) == (depth, steps)]
+        member = best(o for o in here if o.cell.mode == "constrained" and not o.cell.contender.skip)
         rivals = [o for o in here if not o.cell.contender.orthogonal and o.cell.contender.skip and o.mean > TRAINED]
         within += [behind(member, rival)[0] <= AS_WELL for rival in rivals]
         gaps = "; ".join(f"{points(behind(rival, member))} against {rival.cell.contender.name}" for rival in rivals)
-        parts.append(f"{depth} layers: {member.cell.contender.name} {percent(member)}, {gaps}")
+        parts.append(f"{depth} layers, {steps} steps: {member.cell.contender.name} {percent(member)}, {gaps}")
     verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
     return Finding(claim, verdict, tuple(parts), "orthobook results show comparison")
 

@@ -25,11 +25,11 @@ import signal
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
+    CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
@@ -53,7 +53,7 @@ from orthobook._checks import whole_number
 from orthobook.blocks import Kind, block
 from orthobook.data import Dataset, Split, data_sets, load
 from orthobook.jacobian import jacobian
-from orthobook.networks import DeepNetwork, best_device, build
+from orthobook.networks import DeepNetwork, available_device, best_device, build
 from orthobook.training import Measurement, Mode, Training, TrainingConfig, TrainingDiverged, evaluate, with_bar
 
 __all__ = ["Record", "Run", "Store", "execute", "grid", "sweep"]
@@ -122,8 +122,13 @@ class Run:
         if self.judged_on == "validation" and self.held_out == 0:
             raise ValueError("judged_on='validation' needs held_out examples, got held_out=0")
         _ = self.training  # checks the rest
+        if layer.kind != "image":
+            layer.resolve(self.depth, self.width)
         for option in fields(self):
             object.__setattr__(self, option.name, _exact_type(option, getattr(self, option.name)))
+
+    def __hash__(self) -> int:
+        return hash(self.key)  # options are a dictionary
 
     @property
     def training(self) -> TrainingConfig:
@@ -192,8 +197,10 @@ class Record:
         try:
             run = Run(**values["run"])
             record = cls(run=run, **{name: values[name] for name in ("status", "reason", "result", "birth")})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this record lacks a field or has an unknown one: {error}") from error
+        if record.status not in get_args(Status):
+            raise ValueError(f"a status is one of {', '.join(get_args(Status))}, this record's is {record.status!r}")
         if values.get("key") != run.key:
             raise ValueError(f"this record's key is {values.get('key')!r}, but its run has key {run.key!r}")
         return record
@@ -205,7 +212,7 @@ def grid(**axes: Any) -> list[Run]:
     Parameters
     ----------
     **axes
-        A field of :class:`Run`, or an option of every architecture in the grid, with one value or a list of them.
+        A field of :class:`Run`, or an option of every architecture in the grid, with one value or several.
 
     Raises
     ------
@@ -218,8 +225,8 @@ def grid(**axes: Any) -> list[Run]:
     8
     """
     known = {option.name for option in fields(Run)} - {"options"}
-    lists = {
-        key: list(values) if isinstance(values, list | tuple | range) else [values] for key, values in axes.items()
+    lists: dict[str, list[Any]] = {
+        key: [values] if isinstance(values, str | Real) else list(values) for key, values in axes.items()
     }
     for key, values in lists.items():
         if not values:
@@ -500,17 +507,25 @@ class Store:
     """A file of records, one line of JSON each, which only grows; any number of processes may append to it.
 
     A last line that is cut off, by a kill or a full disk, is no record: it is ignored, and removed by the next append.
+    Where a run is stored again after it failed, the later record counts.
 
     Parameters
     ----------
     path : path
-        The file; it and its folder are made when the first record comes.
+        The file; it and its folder are made when first needed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._records: dict[str, Record] = {}  # by key, in the file's order
-        self._read = 0  # bytes of the file that are in _records
+        self._lines, self._read = 0, 0  # lines, and bytes, of the file that are in _records
+
+    def prepare(self) -> None:
+        """Make the file if there is none; OSError or ValueError if nothing can be stored in it."""
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"a store must be a regular file, {self.path} is none")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.open("ab").close()
 
     def records(self) -> list[Record]:
         """Return the stored records in the order they were stored.
@@ -520,46 +535,73 @@ class Store:
         ValueError
             If a whole line is no record of this version; the message names file and line.
         """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._read)
-                *lines, _ = file.read().split(b"\n")  # what follows the last line's end is cut off
-        except FileNotFoundError:
-            return []
-        for line in lines:
-            try:
-                record = Record.from_json(line.decode())
-            except ValueError as error:
-                raise ValueError(f"{self.path}, line {len(self._records) + 1}: {error}") from error
-            self._records.setdefault(record.run.key, record)
-            self._read += len(line) + 1
+        self._read_on()
         return list(self._records.values())
 
+    def holds(self, run: Run) -> bool:
+        """Return whether a run is stored that did not fail."""
+        self._read_on()
+        return run.key in self._records and self._records[run.key].status != "failed"
+
     def append(self, record: Record) -> bool:
-        """Store a record; return whether it is new. One whose run is there already is left out.
+        """Store a record; return whether it was. It is left out if its run is there already and did not fail.
 
         Raises
         ------
         OSError
             If it cannot be written, for example because the disk is full; the file keeps what it held.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with FileLock(f"{self.path}.lock"):
-            self.records()
-            if record.run.key in self._records:
+            self._mend(self._read_on())
+            if self.holds(record.run):
                 return False
-            line = record.to_json().encode() + b"\n"
-            with self.path.open("ab", buffering=0) as file:
-                file.truncate(self._read)
-                try:
-                    if file.write(line) < len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
-                except OSError as error:
-                    file.truncate(self._read)
-                    raise OSError(error.errno, f"could not store a record in {self.path}: {error.strerror}") from error
-            self.records()
+            self._write(record.to_json().encode() + b"\n")
+            self._read_on()
         return True
+
+    def _read_on(self) -> bytes:
+        """Read the lines that are new, and return what follows the last line's end."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                *lines, rest = file.read().split(b"\n")
+        except FileNotFoundError:
+            return b""
+        for line in lines:
+            try:
+                record = Record.from_json(line.decode())
+            except ValueError as error:
+                raise ValueError(f"{self.path}, line {self._lines + 1}: {error}") from error
+            before = self._records.get(record.run.key)
+            if before is None or before.status == "failed":
+                self._records[record.run.key] = record
+            self._lines, self._read = self._lines + 1, self._read + len(line) + 1
+        return rest
+
+    def _mend(self, rest: bytes) -> None:
+        """Remove the beginning of a record that was cut off; end a line whose end alone is missing."""
+        beginning = b'{"format": '
+        if rest and not (beginning.startswith(rest) or rest.startswith(beginning)):
+            raise ValueError(f"{self.path} is no store of records: it ends in {rest[-40:]!r}")
+        try:
+            Record.from_json(rest.decode())
+        except ValueError:
+            os.truncate(self.path, self._read)  # no change where nothing is left over
+        else:
+            self._write(b"\n")
+            self._read_on()
+
+    def _write(self, line: bytes) -> None:
+        with self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError as error:
+                file.truncate(end)
+                raise OSError(error.errno, f"could not store a record in {self.path}: {error.strerror}") from error
 
 
 # --- sweeps ---
@@ -567,7 +609,7 @@ class Store:
 
 def sweep(
     runs: Iterable[Run],
-    store: Store,
+    store: Store | str | os.PathLike[str],
     *,
     executor: Executor | None = None,
     device: torch.device | str | None = None,
@@ -582,8 +624,8 @@ def sweep(
     Parameters
     ----------
     runs : iterable of Run
-        What to execute, for example a :func:`grid`. A run that the store holds, finished or failed, is not repeated.
-    store : Store
+        What to execute, for example a :func:`grid`. A run that the store holds is not repeated, unless it failed.
+    store : Store or path
         Where records go.
     executor : concurrent.futures.Executor, optional
         Who executes the runs, for example ``distributed.Client(...).get_executor()`` for a cluster. By default
@@ -605,18 +647,26 @@ def sweep(
     Raises
     ------
     ValueError
-        If there are no runs, workers is out of range, or both an executor and workers are given.
+        If there are no runs, workers is out of range, both an executor and workers are given, or there is no such
+        device here (which is not asked where an executor has its own machines).
     OSError
         If a record cannot be stored.
+    RuntimeError
+        If no process can be started, or the executor drops a run. What is finished is stored: the same call goes on.
     """
+    store = store if isinstance(store, Store) else Store(store)
     wanted = {run.key: run for run in runs}
     if not wanted:
         raise ValueError("a sweep needs at least one run, got none")
     if executor is not None and workers is not None:
         raise ValueError(f"an executor brings its own workers, so workers must be None, got {workers}")
+    here = best_device() if device is None else device
+    if executor is None:
+        here = available_device(here, torch.float32)
     if workers is None:
-        workers = _cores() if torch.device(device or best_device()).type == "cpu" else 1
+        workers = _cores() if torch.device(here).type == "cpu" else 1
     whole_number("workers", workers, least=1)
+    store.prepare()
     return _sweep(wanted, store, executor, device, workers, progress)
 
 
@@ -628,10 +678,13 @@ def _sweep(
     workers: int,
     progress: bool,
 ) -> Iterator[Record]:
-    stored = {record.run.key for record in store.records()}
-    missing = [run for key, run in wanted.items() if key not in stored]
+    missing = [run for run in wanted.values() if not store.holds(run)]
     task = functools.partial(execute_on_one_thread, device=device)
-    results = _in_processes(missing, task, workers) if executor is None else _in_executor(missing, task, executor)
+    if executor is None:
+        # another sweep of the same store may have done a run by the time its turn comes
+        results = _in_processes((run for run in missing if not store.holds(run)), task, workers)
+    else:
+        results = _in_executor(missing, task, executor)
     hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
     unfinished = 0
     with (
@@ -661,28 +714,32 @@ def _in_executor(runs: list[Run], task: Callable[[Run], Record], executor: Execu
     futures = {executor.submit(task, run): run for run in runs}
     try:
         for future in as_completed(futures):
-            error = future.exception()
+            try:
+                error = future.exception()
+            except CancelledError as lost:
+                raise RuntimeError("the executor dropped a run; the same sweep goes on with what is missing") from lost
             yield future.result() if error is None else _failed(futures[future], error)
     finally:
         for future in futures:
             future.cancel()
 
 
-def _in_processes(runs: list[Run], task: Callable[[Run], Record], workers: int) -> Generator[Record, None, None]:
+def _in_processes(runs: Iterable[Run], task: Callable[[Run], Record], workers: int) -> Generator[Record, None, None]:
     """Yield the records of runs in processes of this machine.
 
     When a process dies, killed for want of memory perhaps, nobody says which run it had. So no more runs are under way
     than there are processes, and those that were are tried once more, each alone.
     """
-    waiting = deque(runs)
-    while waiting:
+    waiting = iter(runs)
+    suspects: list[Run] = []
+    while True:
         active: dict[Future[Record], Run] = {}
-        suspects: list[Run] = []
         with _pool(workers) as pool:
-            while (waiting or active) and not suspects:
-                while waiting and len(active) < workers:
-                    run = waiting.popleft()
+            while not suspects:
+                for run in itertools.islice(waiting, workers - len(active)):
                     active[pool.submit(task, run)] = run
+                if not active:
+                    return
                 for future in wait(active, return_when=FIRST_COMPLETED).done:
                     run = active.pop(future)
                     try:
@@ -693,6 +750,7 @@ def _in_processes(runs: list[Run], task: Callable[[Run], Record], workers: int) 
             with _pool(1) as pool:
                 error = (future := pool.submit(task, run)).exception()
                 yield future.result() if error is None else _failed(run, error)
+        suspects = []
 
 
 def _failed(run: Run, error: BaseException) -> Record:
@@ -707,6 +765,11 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # spawn: forking a process that has run torch's threads may hang
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
     try:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenExecutor as error:
+            advice = "a script that sweeps must do so under `if __name__ == '__main__':`, or be given an executor"
+            raise RuntimeError(f"no process could be started: {advice}") from error
         yield pool
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:

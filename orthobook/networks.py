@@ -37,6 +37,8 @@ def available_device(device: torch.device | str, dtype: torch.dtype) -> torch.de
     """Return the device; ValueError if there is no such device here, or it lacks the precision."""
     try:
         device = torch.device(device)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"unknown device {device!r}; allowed: 'cpu', 'cuda', 'mps', or None for the best") from error
     if device.type == "mps" and dtype == torch.float64:

@@ -327,7 +327,12 @@ def study(name: str) -> Study:
 @functools.cache
 def stored_records() -> Records:
     """Return the records that come with the package, by key."""
-    return {record.run.key: record for record in Store(RESULTS).records()}
+    return by_key(Store(RESULTS))
+
+
+def by_key(store: Store) -> Records:
+    """Return the records of a store by the key of their run, without those that failed: they say nothing."""
+    return {record.run.key: record for record in store.records() if record.status != "failed"}
 
 
 def stored(name: str) -> list[Outcome]:
@@ -355,13 +360,19 @@ def table(outcomes: Iterable[Outcome], *, tablefmt: str = "html") -> str:
 
 
 def run_study(study: Study, store: Store, **options: Any) -> Iterator[Record]:
-    """Run what a store lacks of a study, stage after stage; arguments, results and errors as in `sweep`."""
-    while True:
-        records = {record.run.key: record for record in store.records()}
+    """Run what a store lacks of a study, stage after stage; arguments, results and errors as in `sweep`.
+
+    A run that fails ends the study after its stage, as the next one may depend on it.
+    """
+    failed = False
+    while not failed:
+        records = by_key(store)
         runs = study.plan(records)
         if all(run.key in records for run in runs):
             return
-        yield from sweep(runs, store, **options)
+        for record in sweep(runs, store, **options):
+            failed |= record.status == "failed"
+            yield record
 
 
 # --- repeating what is stored ---

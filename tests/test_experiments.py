@@ -106,6 +106,12 @@ def test_the_key_depends_on_every_field(name):
         ({"learning_rate": -1.0}, "learning_rate must be a positive finite number, got -1.0"),
         ({"depth_exponent": math.nan}, "depth_exponent must be a finite number, got nan"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"architecture": "maxmin", "width": 7}, "maxmin needs a width that is a multiple of 2"),
+        (
+            {"architecture": "partial-fold", "options": {"folds": 9}},
+            "folds must be a whole number from 0 to the width 8",
+        ),
+        ({"options": {"channels": 3}}, "channels is no option of a run"),
     ],
 )
 def test_bad_values_are_named(changes, message):
@@ -118,6 +124,13 @@ def test_a_grid_is_every_combination():
     found = {(r.architecture, r.depth, r.options["threshold"], r.learning_rate) for r in runs}
     assert len(runs) == 8
     assert found == set(itertools.product(["shifted-fold", "partial-fold"], [2, 3], [0.0, 1.5], [0.1]))
+
+
+def test_values_of_a_grid_may_be_any_iterable():
+    rates = np.logspace(-4, -2, 3)
+    runs = grid(architecture="absolute", depth=range(2, 4), learning_rate=rates, seed={0, 1})
+    assert len(runs) == len(set(runs)) == 12
+    assert {one.learning_rate for one in runs} == set(rates.tolist())
 
 
 @pytest.mark.parametrize(
@@ -209,7 +222,8 @@ def test_a_run_that_cannot_be_run_is_recorded_with_the_reason(monkeypatch):
     made = execute(run())
     assert (made.status, made.reason) == ("failed", "ConnectionError: no network here")
     assert math.isnan(made.accuracy)
-    assert execute(run(width=7, architecture="maxmin")).status == "failed"
+    monkeypatch.undo()
+    assert "batch_size must be at most the 8000 training examples" in execute(run(batch_size=9000)).reason
 
 
 # --- checkpoints ---
@@ -348,6 +362,39 @@ def test_a_line_that_is_cut_off_is_no_record_and_gives_way(kept, tmp_path):
     assert Store(store.path).records() == [record(depth=1), record(depth=3)]
 
 
+def test_a_run_that_failed_may_be_stored_again(tmp_path):
+    """The later record counts, whoever reads; one that succeeded stays."""
+    store = Store(tmp_path / "store.jsonl")
+    failed = [replace(record(), status="failed", reason=reason, result={}) for reason in ("first", "second")]
+    assert [store.append(one) for one in (*failed, record(), failed[0])] == [True, True, True, False]
+    assert store.records() == Store(store.path).records() == [record()]
+    assert store.holds(run())
+    assert len(store.path.read_text().splitlines()) == 3
+
+
+def test_a_whole_record_without_a_line_s_end_is_kept(tmp_path):
+    store = Store(tmp_path / "store.jsonl")
+    store.path.write_text(record(depth=1).to_json())
+    assert store.append(record(depth=2))
+    assert not store.append(record(depth=1))
+    assert Store(store.path).records() == [record(depth=1), record(depth=2)]
+
+
+@pytest.mark.parametrize("content", ["notes without an end", "{'a': 1}", '{"form": 1}', "\x00"])
+def test_a_file_that_is_no_store_is_left_alone(content, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"notes\.txt is no store of records"):
+        Store(path).append(record())
+    assert path.read_text() == content
+
+
+def test_a_store_must_be_a_regular_file(tmp_path):
+    for path in (tmp_path, "/dev/null"):
+        with pytest.raises(ValueError, match="a store must be a regular file"):
+            sweep([run()], path)
+
+
 def changed(line, **values):
     return json.dumps(json.loads(line) | values)
 
@@ -368,6 +415,8 @@ def changed(line, **values):
             "this record's key is .*, but its run",
         ),
         (lambda line: "\x00" * 40, "this is no JSON"),
+        (lambda line: changed(line, status="bogus"), "a status is one of finished, .*, this record's is 'bogus'"),
+        (lambda line: changed(line, run=json.loads(line)["run"] | {"options": None}), "this record lacks a field"),
     ],
 )
 def test_a_damaged_line_is_named(damage, message, tmp_path):
@@ -516,12 +565,38 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, undisturbed):
 
 
 def test_a_run_that_fails_is_recorded_and_the_rest_goes_on(tmp_path):
+    """The next sweep tries it again, as the reason may have been a passing one."""
     store = Store(tmp_path / "store.jsonl")
-    runs = [run(), run(architecture="maxmin", width=7), run(depth=5)]
+    runs = [run(), run(batch_size=9000), run(depth=5)]
     made = list(sweep(runs, store, workers=1, progress=False))
     assert [one.status for one in made] == ["finished", "failed", "finished"]
-    assert "maxmin needs a width that is a multiple of 2" in made[1].reason
-    assert list(sweep(runs, store, workers=1, progress=False)) == []
+    assert "batch_size must be at most the 8000 training examples, got 9000" in made[1].reason
+    assert store.records() == made
+    assert [one.run for one in sweep(runs, store, workers=1, progress=False)] == [run(batch_size=9000)]
+
+
+UNGUARDED = """
+from orthobook.experiments import grid, sweep
+print(list(sweep(grid(architecture="absolute", depth=2, steps=1), "store.jsonl", workers=1, progress=False)))
+"""
+
+
+def test_a_script_without_a_guard_is_told_so_and_nothing_is_stored(tmp_path):
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    printed = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=100
+    )
+    assert "no process could be started: a script that sweeps must do so under" in printed.stderr
+    assert (tmp_path / "store.jsonl").read_text() == ""
+
+
+def test_runs_that_another_sweep_has_finished_meanwhile_are_left_out(tmp_path):
+    store, runs = Store(tmp_path / "store.jsonl"), [run(depth=depth) for depth in (1, 2, 3)]
+    made = sweep(runs, store, workers=1, progress=False)
+    first = next(made)
+    Store(store.path).append(execute_on_one_thread(runs[2]))
+    assert [first.run.depth, *(one.run.depth for one in made)] in ([1, 2], [1, 2, 3])
+    assert len(store.records()) == 3
 
 
 def test_a_run_whose_process_dies_is_recorded_and_the_rest_goes_on():
@@ -586,6 +661,7 @@ def test_the_same_sweep_through_dask_gives_the_same_records(tmp_path, undisturbe
         ({"runs": []}, "a sweep needs at least one run, got none"),
         ({"workers": 0}, "workers must be a whole number of at least 1, got 0"),
         ({"workers": 2, "executor": ThreadPoolExecutor(1)}, "an executor brings its own workers, .* got 2"),
+        ({"device": "tpu"}, "unknown device 'tpu'; allowed: 'cpu', 'cuda', 'mps'"),
     ],
 )
 def test_bad_arguments_of_a_sweep(arguments, message, tmp_path):

@@ -34,8 +34,10 @@ def test_help_says_what_to_type(name):
     result = orthobook(*([name] if name else []), "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
+    assert r"\b" not in result.output
     if name in ("train", "sweep", "spectrum", None):
-        assert "orthobook " + (name or "train") + " " in result.output.split("Usage:")[1].split("\n", 1)[1]
+        lines = result.output.splitlines()
+        assert any(line.startswith(f"  orthobook {name or 'train'} ") for line in lines)
 
 
 def test_every_field_of_a_run_is_an_option_with_help():
@@ -100,7 +102,39 @@ def test_resume_after_ctrl_c_gives_the_same_record():
     assert outcome(Record.from_json(result.stdout)) == outcome(
         execute_on_one_thread(experiments.Run(architecture="shifted-fold", depth=20, steps=400))
     )
-    assert orthobook(*words, "--resume").exit_code == 1
+
+
+def test_resume_without_a_checkpoint_begins(tmp_path):
+    """So that a batch script may always ask for it."""
+    assert orthobook("train", "shifted-fold", *SMALL, "--resume").exit_code == 0
+
+
+def test_a_run_that_is_stored_is_not_trained_again(monkeypatch):
+    first = orthobook("train", "shifted-fold", *SMALL, "--store", "mine.jsonl")
+    monkeypatch.setattr(experiments, "execute", None)
+    second = orthobook("train", "shifted-fold", *SMALL, "--store", "mine.jsonl")
+    assert second.stdout == first.stdout
+    assert "mine.jsonl holds this run already." in second.stderr
+
+
+def test_an_unusable_store_is_noticed_before_the_training(monkeypatch):
+    monkeypatch.setattr(experiments, "execute", None)
+    Path("folder.jsonl").mkdir()
+    Path("broken.jsonl").write_text("no record\n")
+    for store, message in (("folder.jsonl/", "is a directory"), ("broken.jsonl", "line 1: this is no JSON")):
+        result = orthobook("train", "shifted-fold", *SMALL, "--store", store)
+        assert result.exit_code in (1, 2)
+        assert message in result.output
+
+
+def test_an_interruption_that_could_not_be_saved_says_so(monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "execute", interrupted)
+    result = orthobook("train", "shifted-fold", *SMALL)
+    assert result.exit_code == 130
+    assert "Interrupted; nothing is saved." in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -115,7 +149,10 @@ def test_resume_after_ctrl_c_gives_the_same_record():
         (["train", "absolute", "--depth", 3, "-o", "tau=1"], "absolute has no option 'tau'; allowed: none"),
         (["train", "absolute", "--depth", 3, "-o", "tau"], "expected name=value, got 'tau'"),
         (["train", "maxmin", "--depth", 3, "--width", 7], "maxmin needs a width that is a multiple of 2"),
-        (["train", "absolute", "--depth", 3, "--resume"], "there is no checkpoint"),
+        (["train", "zigzag", "--depth", 3, "-o", "period=4", "-o", "period=5"], "period is given twice"),
+        (["sweep", "--store", "s", "-g", "seed=1", "-g", "seed=2"], "seed is given twice"),
+        (["train", "absolute", "--depth", 3, "--device", "meta"], "'meta'"),
+        (["results", "verify", "verification", "--longest", 0], "the stored results are not confirmed"),
         (["sweep", "-g", "depth=3"], "a sweep needs --store FILE"),
         (["sweep", "--store", "s"], "a sweep needs a grid (-g key=value,...) or a --study, and not both"),
         (["sweep", "--store", "s", "-g", "depth=3", "--study", "modes"], "and not both"),
@@ -168,10 +205,58 @@ def test_sweep_prints_each_new_record_and_goes_on(tmp_path):
 
 
 def test_a_sweep_with_a_failed_run_says_so():
-    words = ["-g", "architecture=maxmin", "-g", "width=7,8", "-g", "steps=2", "-g", "depth=2", "--store", "s.jsonl"]
+    words = [
+        "-g",
+        "architecture=maxmin",
+        "-g",
+        "batch_size=9000,8",
+        "-g",
+        "steps=2",
+        "-g",
+        "depth=2",
+        "--store",
+        "s.jsonl",
+    ]
     result = orthobook("sweep", *words, "--workers", 1)
     assert result.exit_code == 1
     assert "1 finished, 0 diverged, 1 failed" in result.stderr
+
+
+def test_auto_leaves_an_option_to_the_architecture():
+    words = ["-g", "architecture=partial-fold", "-g", "folds=auto,3", "-g", "depth=2", "-g", "steps=1", "-g", "width=8"]
+    result = orthobook("sweep", *words, "--store", "s.jsonl", "--workers", 1)
+    assert {json.loads(line)["run"]["options"].get("folds") for line in result.stdout.splitlines()} == {None, 3}
+
+
+def test_a_reader_who_has_enough_ends_a_sweep_quietly():
+    words = [
+        "-g",
+        "architecture=absolute",
+        "-g",
+        "depth=2",
+        "-g",
+        "steps=1",
+        "-g",
+        "seed=0,1,2",
+        "--store",
+        "s.jsonl",
+        "--workers",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orthobook", "sweep", *words],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.wait(timeout=60)
+    process.stderr.close()
+    assert "Traceback" not in errors
+    assert "Broken pipe" not in errors
+    assert len(Store("s.jsonl").records()) >= 1
 
 
 def test_spectrum():
