@@ -98,7 +98,7 @@ def percent(outcome: Outcome) -> str:
 
 def points(difference: tuple[float, float]) -> str:
     """Return a difference of accuracies and its spread in points, hundredths of 1."""
-    return f"{100 * difference[0]:+.1f} ± {100 * difference[1]:.1f} points".replace("-", "−")
+    return f"{100 * difference[0]:+.2f} ± {100 * difference[1]:.2f} points".replace("-", "−")
 
 
 def _c1(claim: Claim) -> Finding:

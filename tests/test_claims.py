@@ -1,0 +1,144 @@
+"""The verdicts on the claims, by made-up outcomes whose verdict is plain, and what they say of the stored results."""
+
+from dataclasses import replace
+
+import pytest
+
+from orthobook import claims, studies
+from orthobook.experiments import Record
+from orthobook.studies import STUDIES, Outcome
+
+THRESHOLDED = "τ = 3"
+
+
+def outcomes(study, accuracy, deviation=1e-6):
+    """Return made-up outcomes: accuracy(cell) is the mean over three seeds that lie 0.001 apart."""
+    made = []
+    for cell in STUDIES[study].cells:
+        result = {"milestones": [{"singular_values": [1 - deviation, 1.0, 1.0]}]}
+        runs = cell.tuning_runs()
+        tuning = tuple(Record(run=run, status="finished", result=result | {"accuracy": accuracy(cell)}) for run in runs)
+        finals = tuple(
+            Record(
+                run=replace(runs[0], seed=seed, judged_on="test"), status="finished", result=result | {"accuracy": a}
+            )
+            for seed, a in enumerate((accuracy(cell) - 0.001, accuracy(cell), accuracy(cell) + 0.001), start=1)
+        )
+        made.append(Outcome(cell, runs[0].learning_rate, tuning, finals))
+    return made
+
+
+def verdicts(monkeypatch, comparison=lambda cell: 0.85, modes=lambda cell: 0.85, deviation=1e-6):
+    stored = {"comparison": outcomes("comparison", comparison, deviation), "modes": outcomes("modes", modes)}
+    stored["five-passes"] = outcomes("five-passes", comparison)
+    monkeypatch.setattr(claims, "stored", stored.__getitem__)
+    return {finding.claim.name: finding for finding in claims.findings()}
+
+
+def test_all_hold_where_all_are_equal(monkeypatch):
+    found = verdicts(monkeypatch)
+    assert {name: found[name].verdict for name in ("C1", "C2", "C3", "C4", "C5", "C6")} == {
+        "C1": "holds",
+        "C2": "holds",
+        "C3": "proved",
+        "C4": "holds",
+        "C5": "holds",
+        "C6": "holds",
+    }
+    assert {found[name].verdict for name in ("C7", "C8", "C9")} == {"not measured yet"}
+
+
+def test_c1_fails_where_a_singular_value_moves(monkeypatch):
+    found = verdicts(monkeypatch, deviation=1e-3)["C1"]
+    assert (found.verdict, found.measured[0][:23]) == ("fails", "largest |σ − 1| 1e-03, ")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (lambda c: 0.85 if THRESHOLDED in c.contender.name else 0.4, "holds with a threshold"),
+        (lambda c: 0.85 if c.contender.name == "MaxMin" else 0.4, "holds in part"),
+        (lambda c: 0.85 if c.depth < 500 else 0.79, "fails"),
+    ],
+)
+def test_c2_asks_the_deepest_networks(accuracy, verdict, monkeypatch):
+    assert verdicts(monkeypatch, comparison=accuracy)["C2"].verdict == verdict
+
+
+def skip_free(cell):
+    return cell.contender.orthogonal and not cell.contender.skip
+
+
+@pytest.mark.parametrize(
+    ("lag", "verdict"),
+    [
+        (lambda c: 0.009, "holds"),
+        (lambda c: 0.011, "fails"),
+        (lambda c: 0.011 if c.depth == 500 else 0.0, "holds in part"),
+        (lambda c: -0.1 if c.contender.name == "partial fold, τ = 3" else 0.5, "holds"),  # the best member counts
+        (lambda c: 0.5 if c.depth < 100 else 0.0, "holds"),  # shallow networks do not
+    ],
+)
+def test_c4_compares_the_best_member_with_residual_networks(lag, verdict, monkeypatch):
+    found = verdicts(monkeypatch, comparison=lambda c: 0.85 - lag(c) * skip_free(c))["C4"]
+    assert found.verdict == verdict
+
+
+def test_c4_asks_every_residual_network_that_trains(monkeypatch):
+    """One that is better by more than a point spoils the verdict, one that does not train says nothing."""
+
+    def accuracy(cell):
+        return {"residual, 1/√L": 0.87, "residual": 0.3}.get(cell.contender.name, 0.85)
+
+    found = verdicts(monkeypatch, comparison=accuracy)["C4"]
+    assert found.verdict == "holds in part"
+    assert "85.0 ± 0.1 %, −2.00 ± 0.14 points against residual, 1/√L; +0.00 ± 0.14 points against" in found.measured[0]
+
+
+@pytest.mark.parametrize(
+    ("claim", "mode", "lag", "verdict"),
+    [
+        ("C5", "free", 0.004, "holds"),
+        ("C5", "free", 0.006, "fails"),
+        ("C5", "penalised", 0.5, "holds"),
+        ("C6", "penalised", 0.004, "holds"),
+        ("C6", "penalised", 0.006, "fails"),
+        ("C6", "free", 0.5, "holds"),
+    ],
+)
+def test_c5_and_c6_compare_ways_of_training(claim, mode, lag, verdict, monkeypatch):
+    assert verdicts(monkeypatch, modes=lambda c: 0.85 - lag * (c.mode == mode))[claim].verdict == verdict
+
+
+def test_the_best_penalty_counts(monkeypatch):
+    """As the validation split has it: three of four penalties may be bad."""
+    found = verdicts(monkeypatch, modes=lambda c: 0.4 if c.mode == "penalised" and c.penalty != 0.01 else 0.85)
+    assert found["C6"].verdict == "holds"
+
+
+def test_c5_names_the_worst_case(monkeypatch):
+    def accuracy(cell):
+        return 0.85 - 0.1 * (cell.mode == "free" and cell.depth == 100 and cell.contender.name == "MaxMin")
+
+    found = verdicts(monkeypatch, modes=accuracy)["C5"]
+    assert found.verdict == "holds in part"
+    worst = "worst: MaxMin, 100 layers, +10.00 ± 0.14 points behind"
+    assert found.measured == ("6 of 7 cases at most 0.5 points behind", worst)
+
+
+def test_the_stored_results_give_every_claim_a_finding():
+    found = claims.findings()
+    assert [finding.claim for finding in found] == list(claims.CLAIMS)
+    for finding in found[:6]:
+        assert finding.measured
+        assert finding.command.startswith("orthobook ")
+    text = claims.markdown(found)
+    assert all(f"**{one.claim.name}. {one.claim.statement}** *{one.verdict.capitalize()}.*" in text for one in found)
+    assert text.count("\n- `orthobook ") == 6
+
+
+def test_the_deviation_is_that_of_the_milestones():
+    """An independent reading of the stored file's numbers."""
+    (outcome, *_) = studies.stored("verification")
+    numbers = [v for r in outcome.finals for m in r.result["milestones"] for v in (m["singular_values"])]
+    assert claims.deviation(outcome) == max(max(numbers) - 1, 1 - min(numbers))
