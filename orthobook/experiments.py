@@ -628,7 +628,7 @@ def sweep(
     store : Store or path
         Where records go.
     executor : concurrent.futures.Executor, optional
-        Who executes the runs, for example ``distributed.Client(...).get_executor()`` for a cluster. By default
+        Who executes the runs, for example ``client.get_executor()`` of a dask client for a cluster. By default
         processes on this machine; a script then needs the usual ``if __name__ == "__main__":``. An architecture of
         one's own must be registered where they import it: at the top of the script, not in a notebook.
     device : torch.device or str, optional
