@@ -30,7 +30,7 @@ def outcomes(study, accuracy, deviation=1e-6):
 
 def verdicts(monkeypatch, comparison=lambda cell: 0.85, modes=lambda cell: 0.85, deviation=1e-6):
     stored = {"comparison": outcomes("comparison", comparison, deviation), "modes": outcomes("modes", modes)}
-    stored["five-passes"] = outcomes("five-passes", comparison)
+    stored |= {name: outcomes(name, comparison) for name in ("five-passes", "coherence")}
     monkeypatch.setattr(claims, "stored", stored.__getitem__)
     return {finding.claim.name: finding for finding in claims.findings()}
 
@@ -84,15 +84,22 @@ def test_c4_compares_the_best_member_with_residual_networks(lag, verdict, monkey
     assert found.verdict == verdict
 
 
-def test_c4_asks_every_residual_network_that_trains(monkeypatch):
-    """One that is better by more than a point spoils the verdict, one that does not train says nothing."""
+def test_c4_asks_the_best_residual_network(monkeypatch):
+    """One that is better by more than a point decides, and the others are named; one that does not train is not."""
 
     def accuracy(cell):
         return {"residual, 1/√L": 0.87, "residual": 0.3}.get(cell.contender.name, 0.85)
 
     found = verdicts(monkeypatch, comparison=accuracy)["C4"]
-    assert found.verdict == "holds in part"
-    assert "85.0 ± 0.1 %, −2.00 ± 0.14 points against residual, 1/√L; +0.00 ± 0.14 points against" in found.measured[0]
+    assert found.verdict == "fails"
+    expected = "+2.00 ± 0.14 points behind residual, 1/√L; +0.00 ± 0.14 points behind ReZero; +0.00"
+    assert f" 85.0 ± 0.1 %, {expected}" in found.measured[0]
+    assert "behind residual;" not in found.measured[0]
+
+
+def test_c2_names_the_network_without_folds(monkeypatch):
+    found = verdicts(monkeypatch, comparison=lambda c: 0.81 if c.contender.name == "linear" else 0.85)["C2"]
+    assert found.measured[-1] == "for comparison, without any fold (linear): 81.0 ± 0.1 %"
 
 
 @pytest.mark.parametrize(
