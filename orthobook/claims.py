@@ -186,14 +186,14 @@ def _c7(claim: Claim) -> Finding:
     for o in (o for o in everything if not _is_exact(o)):
         name, depth, options = o.cell.contender.name, o.cell.depth, o.cell.contender.options
         starts = [record.result["milestones"][0]["singular_values"] for record in o.finals]
-        left[name, depth] = min(max(values) for values in starts)
+        left[name, depth] = min(values[-1] for values in starts)
         gaps[name, depth] = behind(o, exact[depth, options["threshold"]])
     kept = [gap for one, gap in gaps.items() if left[one] >= 1 / 2]
     lost = [gap for one, gap in gaps.items() if left[one] < 1 / 30]
     as_well = sum(gap <= AS_WELL for gap, _ in kept)
     verdict = "holds while a large singular value is left" if as_well == len(kept) else "holds in part"
     measured = [
-        f"largest σ at least 1/2 before training: {as_well} of {len(kept)} at most {100 * AS_WELL:.0f} point behind the "
+        f"largest σ at least 1/2 at the start: {as_well} of {len(kept)} at most {100 * AS_WELL:.0f} point behind the "
         f"exact network, worst {points(max(kept))} behind"
     ]
     if lost:

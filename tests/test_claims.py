@@ -146,7 +146,7 @@ def test_c7_asks_the_near_members_that_keep_a_direction(lag, largest, verdict, m
     found = verdicts(monkeypatch, nearly=nearly)["C7"]
     assert found.verdict == verdict
     if largest < 1 / 30:
-        assert found.measured[1] == "below 1/30: 2 of 19, the best +50.00 ± 0.14 points behind"
+        assert found.measured[1] == "below 1/30: 2 of 20, the best +50.00 ± 0.14 points behind"
 
 
 def test_the_stored_results_give_every_claim_a_finding():
