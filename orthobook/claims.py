@@ -179,7 +179,10 @@ def _compare_modes(claim: Claim, compare: Callable[[dict[str, Outcome]], tuple[f
 
 
 def _c7(claim: Claim) -> Finding:
-    """Compare near members with the exact one of the same threshold and depth, by what is left of the largest σ."""
+    """Compare near members with the exact one of the same threshold and depth, by what is left of the largest σ.
+
+    Its bounds, 1/2 and 1/30, were chosen after the measurement.
+    """
     everything = stored("nearly")
     exact = {(o.cell.depth, o.cell.contender.options.get("threshold", 0.0)): o for o in everything if _is_exact(o)}
     left, gaps = {}, {}
