@@ -6,6 +6,8 @@
 So σ(t) = c t + r φ(t): any activation of two slopes is a fold plus a linear part. A layer can put the linear part into
 one of its matrices, and what is left to understand is the fold.
 
+A smooth fold √(t² + ε²) is nearly one: its slope has modulus 1 except over a width of about ε.
+
 At a breakpoint every derivative here is the one from the right.
 """
 
@@ -30,9 +32,12 @@ __all__ = [
     "lowered_absolute",
     "relu",
     "shifted_fold",
+    "smooth_fold",
+    "smooth_relu",
     "tanh",
     "triangle_wave",
     "two_slopes",
+    "uneven_fold",
 ]
 
 
@@ -123,6 +128,64 @@ def shifted_fold(threshold: float) -> Activation:
         slopes=(1.0, -1.0),
         breakpoints=(-threshold,),
     )
+
+
+def uneven_fold(delta: float, threshold: float = 0.0) -> Activation:
+    """Return the shifted fold whose folded side has the slope −(1 − δ): t above −τ, −(1 − δ)(t + τ) − τ below it.
+
+    ValueError if δ is not in [0, 1) or τ is not finite. At δ = 0 it is :func:`shifted_fold` to the bit.
+    """
+    delta, threshold = finite_number("delta", delta, least=0, below=1), finite_number("threshold", threshold)
+    if delta == 0:
+        return shifted_fold(threshold)
+    fold = two_slopes(1.0, delta - 1)
+    return Activation(
+        f"uneven fold, δ = {delta:g}, τ = {threshold:g}",
+        lambda z: fold(z + threshold) - threshold,
+        lambda z: fold.derivative(z + threshold),
+        slopes=fold.slopes,
+        breakpoints=(-threshold,),
+    )
+
+
+def smooth_fold(epsilon: float, threshold: float = 0.0) -> Activation:
+    """Return φ_ε(t) = √((t + τ)² + ε²) − τ: the shifted fold with its crease rounded over a width of about ε.
+
+    Its slope (t + τ)/√((t + τ)² + ε²) is below 1 in modulus everywhere and 0 at −τ. ValueError if ε is negative or a
+    number is not finite. At ε = 0 it is :func:`shifted_fold` to the bit.
+    """
+    epsilon, threshold = finite_number("epsilon", epsilon, least=0), finite_number("threshold", threshold)
+    if epsilon == 0:
+        return shifted_fold(threshold)
+    return Activation(
+        f"smooth fold, ε = {epsilon:g}, τ = {threshold:g}",
+        lambda z: _hypotenuse(z + threshold, epsilon) - threshold,
+        lambda z: (z + threshold) / _hypotenuse(z + threshold, epsilon),
+    )
+
+
+def smooth_relu(epsilon: float) -> Activation:
+    """Return s_ε(t) = (t + √(t² + ε²))/2, which lies above ReLU by at most ε/2.
+
+    ValueError if ε is negative or not finite. At ε = 0 it is :data:`relu` to the bit.
+    """
+    epsilon = finite_number("epsilon", epsilon, least=0)
+    if epsilon == 0:
+        return relu
+
+    def function(z: Tensor) -> Tensor:
+        longer = z.abs() + _hypotenuse(z, epsilon)
+        return torch.where(z < 0, epsilon / longer * epsilon, longer) / 2  # t + √(t² + ε²) would cancel for t < 0
+
+    def derivative(z: Tensor) -> Tensor:
+        return function(z) / _hypotenuse(z, epsilon)
+
+    return Activation(f"smooth ReLU, ε = {epsilon:g}", function, derivative)
+
+
+def _hypotenuse(z: Tensor, epsilon: float) -> Tensor:
+    """Return √(z² + ε²), also where z² would overflow."""
+    return torch.hypot(z, torch.tensor(epsilon, dtype=z.dtype, device="cpu"))
 
 
 def triangle_wave(period: float) -> Activation:

@@ -433,15 +433,20 @@ class ModifiedResidual(Block):
         frame = haar(depth, width, resolve_folds(self.folds, width, default=width), generator=generator, dtype=dtype)
         return {"frame": frame, "bias": torch.full(frame.shape[::2], -self.threshold, dtype=dtype)}
 
+    @property
+    def activation(self) -> Activation:
+        """ReLU; a subclass may put another activation σ in its place, also in the formulas of the methods."""
+        return activations.relu
+
     def forward(self, x: Points, *, frame: Frame, bias: Bias) -> Points:
         """Return x − 2V relu(Vᵀx + b)."""
-        return torch.addmm(x, torch.addmm(bias, x, frame).relu(), frame.mT, alpha=-2)
+        return torch.addmm(x, self.activation(torch.addmm(bias, x, frame)), frame.mT, alpha=-2)
 
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:
         """Push tangents v ↦ v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv)."""
         z = torch.addmm(bias, x, frame)
-        active = (tangents @ frame).mul_(activations.relu.derivative(z).unsqueeze(1))
-        return torch.addmm(x, z.relu(), frame.mT, alpha=-2), tangents - 2 * (active @ frame.mT)
+        active = (tangents @ frame).mul_(self.activation.derivative(z).unsqueeze(1))
+        return torch.addmm(x, self.activation(z), frame.mT, alpha=-2), tangents - 2 * (active @ frame.mT)
 
     def creases(self, reach: float, *, frame: Frame, bias: Bias, **more: Tensor) -> Hyperplanes:
         """Return the hyperplanes v_i·x + b_i = 0."""

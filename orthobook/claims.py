@@ -43,7 +43,7 @@ CLAIMS = (
     Claim("C4", "New designs without a skip connection train as well as residual networks.", "new-designs"),
     Claim("C5", "Orthogonality at the start alone is enough.", "initialisation-is-enough"),
     Claim("C6", "Networks regularised towards orthogonality do about as well.", "keeping-orthogonality"),
-    Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", ""),
+    Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", "nearly-orthogonal"),
     Claim("C8", "Networks whose Jacobians are partial isometries keep it.", ""),
     Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", ""),
 )
@@ -62,6 +62,7 @@ class Finding:
 def findings() -> list[Finding]:
     """Return a finding for every claim, from the stored results; a claim without a measurement says so."""
     rules: dict[str, Callable[[Claim], Finding]] = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6}
+    rules |= {"C7": _c7}
     return [rules.get(claim.name, _open)(claim) for claim in CLAIMS]
 
 
@@ -180,6 +181,36 @@ def _compare_modes(claim: Claim, compare: Callable[[dict[str, Outcome]], tuple[f
     count = f"{sum(within)} of {len(gaps)} cases at most {100 * ENOUGH:.1f} points behind"
     measured = (count, f"worst: {worst[1]}, {worst[0]} layers, {points(gaps[worst])} behind")
     return Finding(claim, verdict, measured, "orthobook results show modes")
+
+
+def _c7(claim: Claim) -> Finding:
+    """Compare near members with the exact one of the same threshold and depth, by what is left of the largest σ.
+
+    Its bounds, 1/2 and 1/30, were chosen after the measurement.
+    """
+    everything = stored("nearly")
+    exact = {(o.cell.depth, o.cell.contender.options.get("threshold", 0.0)): o for o in everything if _is_exact(o)}
+    left, gaps = {}, {}
+    for o in (o for o in everything if not _is_exact(o)):
+        name, depth, options = o.cell.contender.name, o.cell.depth, o.cell.contender.options
+        starts = [record.result["milestones"][0]["singular_values"] for record in o.finals]
+        left[name, depth] = min(values[-1] for values in starts)
+        gaps[name, depth] = behind(o, exact[depth, options["threshold"]])
+    kept = [gap for one, gap in gaps.items() if left[one] >= 1 / 2]
+    lost = [gap for one, gap in gaps.items() if left[one] < 1 / 30]
+    as_well = sum(gap <= AS_WELL for gap, _ in kept)
+    verdict = "holds while a large singular value is left" if as_well == len(kept) else "holds in part"
+    measured = [
+        f"largest σ at least 1/2 at the start: {as_well} of {len(kept)} at most {100 * AS_WELL:.0f} point behind the "
+        f"exact network, worst {points(max(kept))} behind"
+    ]
+    if lost:
+        measured += [f"below 1/30: {len(lost)} of {len(gaps)}, the best {points(min(lost))} behind"]
+    return Finding(claim, verdict, tuple(measured), "orthobook results show nearly")
+
+
+def _is_exact(outcome: Outcome) -> bool:
+    return outcome.cell.contender.orthogonal
 
 
 def _open(claim: Claim) -> Finding:

@@ -287,6 +287,33 @@ def _coherence() -> tuple[Cell, ...]:
     return tuple(Cell(contender=c, depth=depth, mode="constrained") for depth in (100, 500) for c in ladder)
 
 
+def _near(name: str, architecture: str, **options: float) -> Contender:
+    skip, thresholded = architecture == "smooth-residual", options["threshold"] > 0
+    return Contender(name, architecture, options, orthogonal=False, skip=skip, thresholded=thresholded)
+
+
+def _nearly() -> tuple[Cell, ...]:
+    """From exact members to beyond the depth budget, at the four rates around those that suit the exact members."""
+    exact = (_exact(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (1.0, 3.0))
+    distances = {0.0: (0.01, 0.03, 0.1, 0.3), 1.0: (0.1, 0.3), 3.0: (0.1, 0.3, 1.0, 3.0)}
+    smooth = {
+        (tau, epsilon): _near(
+            f"smooth fold, τ = {tau:g}, ε = {epsilon:g}", "smooth-fold", threshold=tau, epsilon=epsilon
+        )
+        for tau, epsilons in distances.items()
+        for epsilon in epsilons
+    }
+    uneven = {
+        (tau, delta): _near(f"uneven fold, τ = {tau:g}, δ = {delta:g}", "uneven-fold", threshold=tau, delta=delta)
+        for tau, delta in ((0.0, 0.03), (0.0, 0.1), (0.0, 0.3), (1.0, 0.3), (3.0, 0.9))
+    }
+    residual = _near("smooth residual, τ = 3, ε = 0.3", "smooth-residual", threshold=3.0, epsilon=0.3)
+    contenders = (CONTENDERS["absolute value"], *exact, *smooth.values(), *uneven.values(), residual)
+    deep = [contenders[1], contenders[2], *(smooth[3.0, epsilon] for epsilon in (0.1, 0.3, 1.0)), uneven[1.0, 0.3]]
+    ways = [(100, c) for c in contenders] + [(500, c) for c in deep]
+    return tuple(Cell(contender=c, depth=depth, mode="constrained", rates=LEARNING_RATES[1:5]) for depth, c in ways)
+
+
 def _verification() -> tuple[Cell, ...]:
     budget = {"data": "fashion-mnist-small", "steps": 100}
     return tuple(Cell(contender=c, depth=10, mode=_mode(c), rates=(3e-3,), budget=budget) for c in CONTENDERS.values())
@@ -329,6 +356,11 @@ STUDIES = {
             name="coherence",
             question="How does accuracy depend on the agreement of gradients, at equal singular values?",
             cells=_coherence(),
+        ),
+        Study(
+            name="nearly",
+            question="How far from orthogonal may a network be, for a given depth?",
+            cells=_nearly(),
         ),
     )
 }
