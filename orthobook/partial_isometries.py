@@ -77,7 +77,7 @@ class SoftThreshold(Feedforward):
     ``threshold`` is τ > 0, in units of a coordinate's root mean square. Every layer takes τ off every coordinate.
     """
 
-    threshold: float = 1.0
+    threshold: float = 0.1
 
     def __post_init__(self) -> None:
         finite_number("threshold", self.threshold, positive=True)
