@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from orthobook._checks import finite_number
 
@@ -27,13 +28,19 @@ __all__ = [
     "Activation",
     "absolute",
     "fold_of",
+    "gelu",
+    "hard_tanh",
     "identity",
     "leaky_relu",
     "lowered_absolute",
+    "lowered_relu",
     "relu",
     "shifted_fold",
+    "silu",
+    "sine",
     "smooth_fold",
     "smooth_relu",
+    "soft_threshold",
     "tanh",
     "triangle_wave",
     "two_slopes",
@@ -85,6 +92,21 @@ identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,), b
 absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0), breakpoints=(0.0,))
 relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0), breakpoints=(0.0,))
 tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square())
+sine = Activation("sine", torch.sin, torch.cos)
+
+
+def _gelu_slope(z: Tensor) -> Tensor:
+    """Return Φ(z) + z Φ'(z), Φ the normal distribution function."""
+    return torch.special.ndtr(z) + z * (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
+
+
+def _silu_slope(z: Tensor) -> Tensor:
+    """Return s(z) (1 + z s(−z)), s the logistic function."""
+    return z.sigmoid() * (1 + z * (-z).sigmoid())
+
+
+gelu = Activation("GELU", functional.gelu, _gelu_slope)
+silu = Activation("SiLU", functional.silu, _silu_slope)
 
 
 def two_slopes(right: float, left: float) -> Activation:
@@ -186,6 +208,41 @@ def smooth_relu(epsilon: float) -> Activation:
 def _hypotenuse(z: Tensor, epsilon: float) -> Tensor:
     """Return √(z² + ε²), also where z² would overflow."""
     return torch.hypot(z, torch.tensor(epsilon, dtype=z.dtype, device="cpu"))
+
+
+def lowered_relu(threshold: float) -> Activation:
+    """Return σ(t) = relu(t) − τ, which after a bias of τ is the identity above −τ and flat below."""
+    return Activation(
+        f"ReLU lowered by {threshold:g}",
+        lambda z: z.relu() - threshold,  # not in place: its gradient needs the result of relu
+        relu.derivative,
+        slopes=(1.0, 0.0),
+        breakpoints=(0.0,),
+    )
+
+
+def soft_threshold(threshold: float) -> Activation:
+    """Return σ(t) = t − clip(t, −τ, τ): flat within τ of 0, of slope 1 beyond. ValueError if τ is not positive."""
+    threshold = finite_number("threshold", threshold, positive=True)
+    return Activation(
+        f"soft threshold, τ = {threshold:g}",
+        lambda z: z - z.clamp(-threshold, threshold),
+        lambda z: ((z < -threshold) | (z >= threshold)).to(z.dtype),
+        slopes=(1.0, 0.0),
+        breakpoints=(-threshold, threshold),
+    )
+
+
+def hard_tanh(limit: float) -> Activation:
+    """Return σ(t) = clip(t, −c, c): of slope 1 within c of 0, flat beyond. ValueError if c is not positive."""
+    limit = finite_number("limit", limit, positive=True)
+    return Activation(
+        f"hard tanh, c = {limit:g}",
+        lambda z: z.clamp(-limit, limit),
+        lambda z: ((z >= -limit) & (z < limit)).to(z.dtype),
+        slopes=(1.0, 0.0),
+        breakpoints=(-limit, limit),
+    )
 
 
 def triangle_wave(period: float) -> Activation:

@@ -32,7 +32,7 @@ from torch.nn.utils import skip_init
 from orthobook import activations
 from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
-from orthobook.orthogonal import haar
+from orthobook.orthogonal import haar, retract
 
 __all__ = [
     "Absolute",
@@ -178,6 +178,11 @@ class Block(ABC):
         # unbind, not indexing: its backward stacks the gradients once instead of once for each layer
         for layer in zip(*(stack.unbind() for stack in stacks.values()), strict=True):
             yield dict(zip(stacks, layer, strict=True))
+
+    def retract_(self, stacks: Parameters) -> None:
+        """Move parameters, in place, to the nearest ones that the constrained mode allows: the orthogonal ones."""
+        for name in self.orthogonal:
+            stacks[name].copy_(retract(stacks[name]))
 
     def __getstate__(self) -> dict[str, object]:
         # Options alone: an activation that was looked up holds functions, which cannot be pickled.
@@ -678,11 +683,14 @@ def semi_orthogonal(
 
 def resolve_folds(folds: int | None, width: int, default: int) -> int:
     """Return the number of folds m; ValueError if it is none from 0 to the width."""
-    if folds is None:
-        return default
-    if not isinstance(folds, Integral) or isinstance(folds, bool) or not 0 <= folds <= width:
-        raise ValueError(f"folds must be a whole number from 0 to the width {width}, got {folds!r}")
-    return int(folds)
+    return default if folds is None else up_to_width("folds", folds, width)
+
+
+def up_to_width(name: str, value: int, width: int) -> int:
+    """Return a number of coordinates as an int; ValueError if it is none from 0 to the width."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value <= width:
+        raise ValueError(f"{name} must be a whole number from 0 to the width {width}, got {value!r}")
+    return int(value)
 
 
 def within_reach(reach: float, normals: Float[Tensor, "all n"], offsets: Float[Tensor, " all"]) -> Hyperplanes:

@@ -44,8 +44,8 @@ CLAIMS = (
     Claim("C5", "Orthogonality at the start alone is enough.", "initialisation-is-enough"),
     Claim("C6", "Networks regularised towards orthogonality do about as well.", "keeping-orthogonality"),
     Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", "nearly-orthogonal"),
-    Claim("C8", "Networks whose Jacobians are partial isometries keep it.", ""),
-    Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", ""),
+    Claim("C8", "Networks whose Jacobians are partial isometries keep it.", "partial-isometries"),
+    Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", "partial-isometries"),
 )
 
 
@@ -62,8 +62,8 @@ class Finding:
 def findings() -> list[Finding]:
     """Return a finding for every claim, from the stored results; a claim without a measurement says so."""
     rules: dict[str, Callable[[Claim], Finding]] = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6}
-    rules |= {"C7": _c7}
-    return [rules.get(claim.name, _open)(claim) for claim in CLAIMS]
+    rules |= {"C7": _c7, "C8": _c8, "C9": _c9}
+    return [rules[claim.name](claim) for claim in CLAIMS]
 
 
 def markdown(given: Iterable[Finding]) -> str:
@@ -213,5 +213,31 @@ def _is_exact(outcome: Outcome) -> bool:
     return outcome.cell.contender.orthogonal
 
 
-def _open(claim: Claim) -> Finding:
-    return Finding(claim, "not measured yet", (), "")
+def _c8(claim: Claim) -> Finding:
+    """Ask of every network with layers that are partial isometries whether it trained, and compare with a member."""
+    exactly = [o for o in stored("partial") if o.cell.mode == "constrained"]  # where W stays orthogonal
+    trained = [o.mean > TRAINED for o in exactly]
+    verdict = "holds" if all(trained) else "holds in part" if any(trained) else "fails"
+    worst, leader = min(exactly, key=lambda o: o.mean), best(o for o in exactly if o.cell.depth == 100)
+    fold = best(o for o in stored("knobs") if o.cell.contender.architecture == "shifted-fold")
+    named = (f"{o.cell.contender.name}, {o.cell.depth} layers, {percent(o)}" for o in (worst, leader))
+    ends = "worst: {}; best at 100 layers: {}".format(*named)
+    ahead = f"the latter {points(behind(fold, leader))} ahead of {fold.cell.contender.name}"
+    return Finding(claim, verdict, (ends, ahead), "orthobook results show partial")
+
+
+def _c9(claim: Claim) -> Finding:
+    """Ask whether a quarter of the width was enough for every network, and whether any trained without a subspace."""
+
+    def range_of(outcomes: list[Outcome]) -> str:
+        return " to ".join(f"{100 * end(o.mean for o in outcomes):.1f}" for end in (min, max))
+
+    everything = stored("persistent")
+    quarter = [o for o in everything if o.cell.contender.options["persistent"] == o.finals[0].run.width // 4]
+    without = [o for o in everything if o.cell.contender.options["persistent"] == 0]
+    enough = all(o.mean > TRAINED for o in quarter)
+    needless = [o.cell.contender.name.removesuffix(", k = 0") for o in without if o.mean > TRAINED]
+    verdict = "fails" if not enough else "enough, but not needed" if needless else "holds"
+    with_it = f"k = n/4: {range_of(quarter)} % in {len(quarter)} cases"
+    without_it = f"k = 0: {range_of(without)} %; trained all the same: {'; '.join(needless) or 'none'}"
+    return Finding(claim, verdict, (with_it, without_it), "orthobook results show persistent")

@@ -42,6 +42,7 @@ RESULTS = Path(__file__).with_name("_data") / "results.jsonl"
 """The stored results that come with the package."""
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+FOUR_RATES = LEARNING_RATES[1:5]
 DEPTHS = (10, 20, 50, 100, 200, 500)
 TUNING_SEED, SEEDS = 0, (1, 2, 3)
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
@@ -311,7 +312,44 @@ def _nearly() -> tuple[Cell, ...]:
     contenders = (CONTENDERS["absolute value"], *exact, *smooth.values(), *uneven.values(), residual)
     deep = [contenders[1], contenders[2], *(smooth[3.0, epsilon] for epsilon in (0.1, 0.3, 1.0)), uneven[1.0, 0.3]]
     ways = [(100, c) for c in contenders] + [(500, c) for c in deep]
-    return tuple(Cell(contender=c, depth=depth, mode="constrained", rates=LEARNING_RATES[1:5]) for depth, c in ways)
+    return tuple(Cell(contender=c, depth=depth, mode="constrained", rates=FOUR_RATES) for depth, c in ways)
+
+
+def _partial() -> tuple[Cell, ...]:
+    """Layers whose Jacobian is a partial isometry as long as W is orthogonal, which the constrained mode keeps."""
+    deepest = _baseline("threshold ReLU, τ = 3", "threshold-relu", threshold=3.0)
+    kept = (
+        *(_baseline(f"threshold ReLU, τ = {tau:g}", "threshold-relu", threshold=tau) for tau in (1.0, 2.0)),
+        deepest,
+        *(_baseline(f"soft threshold, τ = {tau:g}", "soft-threshold", threshold=tau) for tau in (0.001, 0.01)),
+        *(_baseline(f"hard tanh, h = {h:g}", "hard-tanh", limit=h) for h in (1.0, 2.0, 3.0)),
+    )
+    ways: list[tuple[Contender, int, Mode]] = [(contender, 100, "constrained") for contender in kept]
+    ways += [(deepest, 100, "free"), (_baseline("looks linear", "looks-linear"), 100, "free")]
+    ways += [(deepest, 500, "constrained")]
+    return tuple(Cell(contender=c, depth=depth, mode=mode, rates=FOUR_RATES) for c, depth, mode in ways)
+
+
+def _persists(kind: str, k: int, activation: str = "relu", keeps: str = "forward") -> Contender:
+    name = f"{kind}, {activation}, k = {k}" + ("" if keeps == "forward" else f", kept {keeps}")
+    options = {"persistent": k, "activation": activation, "keeps": keeps}
+    skip = kind == "residual"
+    return Contender(name, f"persistent-{kind}", options, orthogonal=False, skip=skip, thresholded=False)
+
+
+def _persistent() -> tuple[Cell, ...]:
+    """Many k for the ReLU, one for other activations, and what the constrained mode may keep."""
+    both: tuple[Mode, ...] = ("free", "constrained")
+    ways: list[tuple[Contender, tuple[Mode, ...]]] = [(_persists("feedforward", 0), ("free",))]
+    ways += [(_persists("feedforward", k), both) for k in (1, 4, 16, 32, 64)]
+    for activation in ("tanh", "gelu", "sine"):
+        ways += [(_persists("feedforward", 0, activation), ("free",)), (_persists("feedforward", 16, activation), both)]
+    ways += [(_persists("feedforward", 16, keeps=side), ("constrained",)) for side in ("backward", "both")]
+    ways += [(_persists("residual", 0), ("free",)), (_persists("residual", 16), both)]
+    ways += [(_persists("residual", 16, keeps="both"), ("constrained",))]
+    cells = [Cell(contender=c, depth=100, mode=mode, rates=FOUR_RATES) for c, modes in ways for mode in modes]
+    deep = Cell(contender=_persists("feedforward", 16), depth=500, mode="constrained", rates=FOUR_RATES)
+    return (*cells, deep)
 
 
 def _verification() -> tuple[Cell, ...]:
@@ -361,6 +399,16 @@ STUDIES = {
             name="nearly",
             question="How far from orthogonal may a network be, for a given depth?",
             cells=_nearly(),
+        ),
+        Study(
+            name="partial",
+            question="Do networks train at 100 layers whose layers' Jacobians are partial isometries?",
+            cells=_partial(),
+        ),
+        Study(
+            name="persistent",
+            question="How large must a persistent subspace be, and does the activation beside it matter?",
+            cells=_persistent(),
         ),
     )
 }

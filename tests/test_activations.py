@@ -26,6 +26,12 @@ EVERY = [
     activations.smooth_fold(0.3, 1.5),
     activations.smooth_fold(0.0, 1.5),
     activations.smooth_relu(0.3),
+    activations.gelu,
+    activations.silu,
+    activations.sine,
+    activations.lowered_relu(1.5),
+    activations.soft_threshold(0.7),
+    activations.hard_tanh(1.2),
 ]
 slope = st.floats(-5, 5).filter(lambda value: abs(value) > 1e-3 or value == 0)
 
@@ -69,6 +75,9 @@ def test_slope_at_a_breakpoint_is_the_right_one():
     assert activations.absolute.derivative(zero).item() == 1
     assert activations.relu.derivative(zero).item() == 1
     assert shifted_fold(2.0).derivative(zero - 2).item() == 1
+    for limit in (-2.0, 2.0):
+        assert activations.soft_threshold(2.0).derivative(zero + limit).item() == (limit > 0)
+        assert activations.hard_tanh(2.0).derivative(zero + limit).item() == (limit < 0)
 
 
 @pytest.mark.parametrize("activation", [a for a in EVERY if a.breakpoints is not None], ids=lambda a: a.name)
@@ -95,6 +104,23 @@ def test_triangle_wave_is_the_arcsine_of_a_sine(period, t):
     torch.testing.assert_close(triangle_wave(period)(z), expected, rtol=0, atol=1e-6 * period)
 
 
+@given(st.floats(-5, 5), st.floats(0.1, 3))
+def test_clipped_parts_add_up_to_the_whole(t, limit):
+    z = torch.tensor([t], dtype=torch.float64)
+    soft, hard = activations.soft_threshold(limit), activations.hard_tanh(limit)
+    torch.testing.assert_close(soft(z) + hard(z), z)
+    assert hard(z).item() == min(max(t, -limit), limit)
+
+
+@given(st.floats(-8, 8))
+def test_smooth_activations_are_their_formulas(t):
+    z = torch.tensor([t], dtype=torch.float64)
+    normal = (1 + math.erf(t / math.sqrt(2))) / 2
+    assert activations.gelu(z).item() == pytest.approx(t * normal, abs=1e-12)
+    assert activations.silu(z).item() == pytest.approx(t / (1 + math.exp(-t)), abs=1e-12)
+    assert activations.sine(z).item() == pytest.approx(math.sin(t), abs=1e-12)
+
+
 @given(st.floats(-1e3, 1e3), st.floats(0.1, 5), st.floats(0, 20))
 def test_recurring_breakpoints_are_found_wherever_the_stated_one_lies(stated, recurrence, reach):
     activation = Activation("any", torch.abs, torch.sign, breakpoints=(stated,), recurrence=recurrence)
@@ -110,6 +136,10 @@ def test_recurring_breakpoints_are_found_wherever_the_stated_one_lies(stated, re
 def test_bad_numbers_are_named(bad):
     with pytest.raises(ValueError, match=f"period must be a positive finite number, got {bad}"):
         triangle_wave(bad)
+    with pytest.raises(ValueError, match=f"threshold must be a positive finite number, got {bad}"):
+        activations.soft_threshold(bad)
+    with pytest.raises(ValueError, match=f"limit must be a positive finite number, got {bad}"):
+        activations.hard_tanh(bad)
     if not math.isfinite(bad):
         with pytest.raises(ValueError, match=f"left must be a finite number, got {bad}"):
             two_slopes(1, bad)
@@ -119,7 +149,7 @@ def test_bad_numbers_are_named(bad):
 
 
 @given(st.floats(1e-6, 10), st.floats(-5, 5), st.sampled_from([torch.float32, torch.float64]))
-def test_smooth_activations_are_their_formulas(epsilon, threshold, dtype):
+def test_rounded_activations_are_their_formulas(epsilon, threshold, dtype):
     """Against longer floating-point numbers, where nothing cancels, over nine orders of magnitude."""
     magnitudes = torch.logspace(-4, 5, 60, dtype=dtype)
     t = torch.cat((-magnitudes.flip(0), magnitudes.new_zeros(1), magnitudes))

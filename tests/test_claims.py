@@ -28,9 +28,18 @@ def outcomes(study, accuracy, deviation=1e-6, largest=lambda cell: 1.0):
     return made
 
 
-def verdicts(monkeypatch, comparison=lambda cell: 0.85, modes=lambda cell: 0.85, deviation=1e-6, nearly=None):
+def verdicts(
+    monkeypatch,
+    comparison=lambda cell: 0.85,
+    modes=lambda cell: 0.85,
+    partial=lambda cell: 0.85,
+    persistent=lambda cell: 0.85,
+    deviation=1e-6,
+    nearly=None,
+):
     stored = {"comparison": outcomes("comparison", comparison, deviation), "modes": outcomes("modes", modes)}
-    stored |= {name: outcomes(name, comparison) for name in ("five-passes", "coherence")}
+    stored |= {name: outcomes(name, comparison) for name in ("five-passes", "coherence", "knobs")}
+    stored |= {"partial": outcomes("partial", partial), "persistent": outcomes("persistent", persistent)}
     stored["nearly"] = nearly or outcomes("nearly", lambda cell: 0.85)
     monkeypatch.setattr(claims, "stored", stored.__getitem__)
     return {finding.claim.name: finding for finding in claims.findings()}
@@ -38,7 +47,7 @@ def verdicts(monkeypatch, comparison=lambda cell: 0.85, modes=lambda cell: 0.85,
 
 def test_all_hold_where_all_are_equal(monkeypatch):
     found = verdicts(monkeypatch)
-    assert {name: found[name].verdict for name in ("C1", "C2", "C3", "C4", "C5", "C6", "C7")} == {
+    assert {name: finding.verdict for name, finding in found.items()} == {
         "C1": "holds",
         "C2": "holds",
         "C3": "proved",
@@ -46,8 +55,9 @@ def test_all_hold_where_all_are_equal(monkeypatch):
         "C5": "holds",
         "C6": "holds",
         "C7": "holds while a large singular value is left",
+        "C8": "holds",
+        "C9": "enough, but not needed",
     }
-    assert {found[name].verdict for name in ("C8", "C9")} == {"not measured yet"}
 
 
 def test_c1_fails_where_a_singular_value_moves(monkeypatch):
@@ -156,15 +166,37 @@ def test_c7_asks_the_near_members_that_keep_a_direction(lag, largest, verdict, m
         assert found.measured[1] == "below 1/30: 2 of 20, the best +50.00 ± 0.14 points behind"
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (lambda c: 0.79, "fails"),
+        (lambda c: 0.85 if c.contender.architecture == "hard-tanh" else 0.7, "holds in part"),
+        (lambda c: 0.1 if c.mode == "free" else 0.85, "holds"),  # free networks leave the class
+    ],
+)
+def test_c8_asks_whether_all_of_them_train(accuracy, verdict, monkeypatch):
+    assert verdicts(monkeypatch, partial=accuracy)["C8"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("without", "quarter", "verdict"),
+    [(0.1, 0.85, "holds"), (0.85, 0.85, "enough, but not needed"), (0.1, 0.79, "fails")],
+)
+def test_c9_asks_what_is_enough_and_what_is_needed(without, quarter, verdict, monkeypatch):
+    at = {0: without, 16: quarter}
+    found = verdicts(monkeypatch, persistent=lambda c: at.get(c.contender.options["persistent"], 0.5))["C9"]
+    assert found.verdict == verdict
+
+
 def test_the_stored_results_give_every_claim_a_finding():
     found = claims.findings()
     assert [finding.claim for finding in found] == list(claims.CLAIMS)
-    for finding in found[:7]:
+    for finding in found:
         assert finding.measured
         assert finding.command.startswith("orthobook ")
     text = claims.markdown(found)
     assert all(f"**{one.claim.name}. {one.claim.statement}** *{one.verdict.capitalize()}.*" in text for one in found)
-    assert text.count("\n- `orthobook ") == 7
+    assert text.count("\n- `orthobook ") == len(claims.CLAIMS)
 
 
 def test_the_deviation_is_that_of_the_milestones():
