@@ -49,6 +49,11 @@ class Activation:
     slopes: tuple[float, ...] | None = None  # the distinct slopes; None if not piecewise affine
     breakpoints: tuple[float, ...] | None = None  # where the slope changes; None if not stated
     recurrence: float | None = None  # the distance at which the breakpoints recur, on either side, for ever
+    lipschitz: float | None = None  # the steepest slope's modulus: that of the slopes, if they are stated
+
+    def __post_init__(self) -> None:
+        if self.lipschitz is None and self.slopes is not None:
+            object.__setattr__(self, "lipschitz", max(map(abs, self.slopes)))
 
     def __call__(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self.function(z)
@@ -79,7 +84,7 @@ def _sign(z: Tensor) -> Tensor:
 identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,), breakpoints=())
 absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0), breakpoints=(0.0,))
 relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0), breakpoints=(0.0,))
-tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square())
+tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square(), lipschitz=1.0)
 
 
 def two_slopes(right: float, left: float) -> Activation:
