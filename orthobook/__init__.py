@@ -13,6 +13,7 @@ from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, 
 from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_value_range, singular_values
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
+from orthobook.robustness import attack, certified_radius, lipschitz_bound, smallest_perturbation
 from orthobook.training import Evaluation, Measurement, Training, TrainingConfig, TrainingDiverged, evaluate, train
 
 __version__ = "0.1.0"
@@ -31,8 +32,10 @@ __all__ = [
     "TrainingDiverged",
     "Undecided",
     "architectures",
+    "attack",
     "best_device",
     "build",
+    "certified_radius",
     "compose",
     "data_sets",
     "evaluate",
@@ -42,11 +45,13 @@ __all__ = [
     "is_orthogonal",
     "jacobian",
     "jacobians",
+    "lipschitz_bound",
     "load",
     "orthogonality_error",
     "register",
     "retract",
     "singular_value_range",
     "singular_values",
+    "smallest_perturbation",
     "train",
 ]

@@ -6,7 +6,7 @@
 
 E being the embedding's matrix: the prediction y cannot change while ‖x' − x‖ is below the certified radius
 
-    r(x) = min_{j ≠ y} (z_y − z_j)(x) / (‖w_y − w_j‖ κ ‖E‖₂)          (Anil, Lucas and Grosse 2019; Li et al. 2019)
+    ρ(x) = min_{j ≠ y} (z_y − z_j)(x) / (‖w_y − w_j‖ κ ‖E‖₂)          (Anil, Lucas and Grosse 2019; Li et al. 2019)
 
 All norms are Euclidean, and lengths are in units of the network's inputs. Those of a data set are standardised by one
 mean and one standard deviation: multiplied by ``data.std`` a length is one in pixels, whose values lie in [0, 1].
@@ -94,8 +94,8 @@ def certified_radius(
     Returns
     -------
     Tensor, shape (batch,)
-        The radius r(x) ≥ 0, float64, on the CPU, in units of the inputs; times ``data.std`` it is in units of pixels in
-        [0, 1]. No x' with ‖x' − x‖₂ < r(x) has another prediction. Infinite if the classes' rows are equal.
+        The radius ρ(x) ≥ 0, float64, on the CPU, in units of the inputs; times ``data.std`` it is in units of pixels in
+        [0, 1]. No x' with ‖x' − x‖₂ < ρ(x) has another prediction. Infinite if the classes' rows are equal.
 
     Raises
     ------
@@ -178,10 +178,10 @@ def attack(
 ) -> Float[Tensor, "batch inputs"]:
     """Return for every input a change, no longer than the radius, that takes the prediction as far as found from right.
 
-    Projected gradient descent (Madry et al. 2018) on the lead z_y − z_j of the right class y over one rival j: each step
-    goes against the gradient's direction, by a length that falls linearly from the radius to 0, and back into the ball.
-    The first start is at x and aims at the rival that the certificate fears most; the others start at random in the
-    ball and aim at the next rivals. A lead, unlike the loss, has a gradient where the prediction is very sure.
+    Projected gradient descent (Madry et al. 2018) on the lead z_y − z_j of the right class y over one rival j. Each
+    step goes along the gradient, by a length that falls linearly from the radius to 0, and back into the ball. The
+    first start is at x and aims at the rival that sets the certified radius of an isometric network; the others are at
+    random at the radius and aim at the next rivals. A lead, unlike the loss, has a gradient however sure a prediction.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def smallest_perturbation(
     labels: Int[Tensor, " batch"],
     limit: float,
     *,
-    rounds: int = 8,
+    rounds: int = 6,
     steps: int = 10,
     restarts: int = 2,
     box: tuple[float, float] | None = None,
@@ -250,7 +250,8 @@ def smallest_perturbation(
     limit : float
         The longest change tried, positive.
     rounds : int
-        Attacks, each at the middle of what the ones before have left between failure and success.
+        Attacks, each at the middle of what the ones before have left between failure and success. Every change that
+        succeeds is cut back to where the prediction just turns.
 
     Returns
     -------
@@ -265,24 +266,47 @@ def smallest_perturbation(
     """
     finite_number("limit", limit, positive=True)
     whole_number("rounds", rounds, least=1)
-    everything, targets, _ = _checked(net, x, labels, limit, box)
+    x, labels, _ = _checked(net, x, labels, limit, box)
     exact = in_float64(net)
-
-    def wrong(x: Float[Tensor, "some inputs"], labels: Int[Tensor, " some"]) -> Bool[Tensor, " some"]:
-        with torch.no_grad(), full_precision(exact.device):
-            return exact(x.to(exact.device, torch.float64)).argmax(dim=1).cpu() != labels.cpu()
-
-    right = (~wrong(everything, targets)).nonzero().squeeze(1)
-    x, labels = everything[right.to(net.device)], targets[right.to(net.device)]
-    low, high = torch.zeros(len(right), dtype=torch.float64), torch.full((len(right),), limit, dtype=torch.float64)
+    right = (~wrong(exact, x, 0.0, labels)).nonzero().squeeze(1)
+    distance = torch.zeros(len(x), dtype=torch.float64)
+    x, labels = x[right.to(x.device)], labels[right.to(x.device)]
+    low, high = torch.zeros(len(right)).double(), torch.full((len(right),), limit).double()
     shortest = torch.full_like(high, torch.inf)
     for _ in range(rounds):
         radius = (low + high) / 2
-        change = attack(net, x, labels, radius, steps=steps, restarts=restarts, box=box, seed=seed).cpu().double()
-        found, length = wrong(x.cpu().double() + change, labels), change.norm(dim=1)
+        change = attack(net, x, labels, radius, steps=steps, restarts=restarts, box=box, seed=seed)
+        change = _shortened(exact, x, change.to(exact.device, torch.float64), labels)
+        found, length = wrong(exact, x, change, labels), change.norm(dim=1).cpu()
         shortest = torch.where(found, torch.minimum(shortest, length), shortest)
-        low, high = torch.where(found, low, radius), torch.where(found, torch.minimum(high, length), high)
-    return torch.zeros(len(everything), dtype=torch.float64).index_copy(0, right, shortest)
+        high = torch.where(found, torch.minimum(high, length), high)
+        low = torch.minimum(torch.where(found, low, radius), high)
+    return distance.index_copy(0, right, shortest)
+
+
+@torch.no_grad()
+def wrong(
+    exact: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    change: float | Float[Tensor, "batch inputs"],
+    labels: Int[Tensor, " batch"],
+) -> Bool[Tensor, " batch"]:
+    """Return whether a network in float64 predicts another class than the label at x + change, on the CPU."""
+    change = torch.as_tensor(change).to(exact.device, torch.float64)
+    with full_precision(exact.device):
+        return exact(x.to(exact.device, torch.float64) + change).argmax(dim=1).cpu() != labels.cpu()
+
+
+def _shortened(
+    exact: DeepNetwork, x: Float[Tensor, "batch inputs"], change: Float[Tensor, "batch inputs"], labels: Tensor
+) -> Float[Tensor, "batch inputs"]:
+    """Return changes that make predictions wrong cut back to where they just do; others as they are."""
+    low, high = torch.zeros_like(change[:, :1]), torch.ones_like(change[:, :1])
+    for _ in range(8):
+        middle = (low + high) / 2
+        there = wrong(exact, x, middle * change, labels)[:, None].to(change.device)
+        low, high = torch.where(there, low, middle), torch.where(there, middle, high)
+    return high * change
 
 
 def check_inputs(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> None:
