@@ -299,7 +299,7 @@ def execute(
     reason, where, seconds = "", "none", 0.0
     try:
         data, judge = _data(run.data, run.held_out, run.judged_on)
-        net = _network(run, data, device)
+        net = untrained(run, data, device)
         where = _device(net.device)
         result |= {"parameters": sum(p.numel() for p in net.parameters()), "multiplications": _multiplications(net)}
         training = Training(net, data, run.training)
@@ -414,7 +414,8 @@ def _data(name: str, held_out: int, judged_on: Judge) -> tuple[Dataset, Split]:
     return data, validation if judged_on == "validation" else data.test
 
 
-def _network(run: Run, data: Dataset, device: torch.device | str | None) -> DeepNetwork:
+def untrained(run: Run, data: Dataset, device: torch.device | str | None) -> DeepNetwork:
+    """Return a run's network as it starts."""
     size: dict[str, Any] = {"width": run.width, "inputs": data.train.images.shape[1]}
     if run.kind == "image":
         shape = data.image_shape

@@ -10,16 +10,17 @@ from click.testing import CliRunner
 import orthobook as ob
 from orthobook import __main__ as command_line
 from orthobook import robustness_study, studies
-from orthobook.experiments import Run, Store, execute, execute_on_one_thread
+from orthobook.experiments import Run, Store, execute, execute_on_one_thread, untrained
 from orthobook.robustness_study import NETWORKS, RADII
 
 REPEATED = NETWORKS[:2]  # on the package's own images
 STORED = robustness_study.stored
+TWIN = "orthogonal_embedding"
 
 
 @functools.cache
 def repeated(subject):
-    return execute_on_one_thread(subject.run, measure=robustness_study.measure)
+    return execute_on_one_thread(subject.run, measure=robustness_study.measure_with_twin(subject.run))
 
 
 def test_every_network_is_stored_and_nothing_else():
@@ -41,24 +42,38 @@ def test_the_networks_are_those_of_the_studies():
         assert records[record.run.key].result.items() <= record.result.items()
 
 
+def measurements():
+    """Return all that was measured, of the networks and of their twins."""
+    results = [record.result for record in STORED().values()]
+    return [found for result in results for name in ("robustness", TWIN) if (found := result.get(name))]
+
+
 def test_no_certificate_is_broken():
-    certified = [record for record in STORED().values() if record.result["robustness"]["certified"]]
-    assert len(certified) == len(NETWORKS) - 3  # of all but the residual networks
-    for record in certified:
-        found = record.result["robustness"]
+    certified = [found for found in measurements() if found["certified"]]
+    assert len(certified) == 10 + 6  # of all but the residual networks, and of the twins of those that are constrained
+    for found in certified:
         assert found["broken"] == 0
         assert found["looseness"] == sorted(found["looseness"])
         assert found["looseness"][0] >= 1
         assert all(one <= other for one, other in zip(found["certified"], found["attacked"], strict=True))
 
 
+def test_twins_have_orthogonal_embeddings_and_nearly_tight_certificates():
+    for subject, record in STORED().items():
+        assert (TWIN in record.result) == (subject.mode == "constrained")
+        if twin := record.result.get(TWIN):
+            assert twin["embedding_norm"] == pytest.approx(1, abs=1e-5)
+            assert twin["looseness"][3] < 1.05 < record.result["robustness"]["looseness"][3]
+
+
 def test_curves_fall_from_the_accuracy():
     for record in STORED().values():
-        found = record.result["robustness"]
-        for curve in (found["attacked"], found["certified"] or found["attacked"]):
-            assert len(curve) == len(RADII)
-            assert curve == sorted(curve, reverse=True)
-            assert curve[0] == pytest.approx(record.accuracy, abs=1e-3)  # in float64 and float32
+        for found in (record.result["robustness"], record.result.get(TWIN, record.result["robustness"])):
+            for curve in (found["attacked"], found["certified"] or found["attacked"]):
+                assert len(curve) == len(RADII)
+                assert curve == sorted(curve, reverse=True)
+                # in float64 and float32
+                assert curve[0] == pytest.approx(found.get("accuracy", record.accuracy), abs=1e-3)
 
 
 def test_baselines_have_no_certificate():
@@ -106,6 +121,14 @@ def test_the_measurement_is_what_the_functions_say():
     distance = data.std * ob.smallest_perturbation(net, small.images, small.labels, limit)
     assert found["first"]["distance"] == pytest.approx(distance[:10].tolist(), rel=1e-8)
     assert found["attacked"][5] == pytest.approx((distance > 0.1).double().mean().item(), rel=1e-8)
+
+
+def test_an_orthogonal_embedding_is_kept():
+    run = Run(architecture="shifted-fold", depth=2, width=8, steps=20, batch_size=16)
+    net = robustness_study.with_orthogonal_embedding(run, ob.load("fashion-mnist-small"), "cpu")
+    assert ob.orthogonality_error(net.embedding.weight.mT) < 1e-5
+    assert not torch.equal(net.embedding.weight, untrained(run, ob.load(run.data), "cpu").embedding.weight)
+    assert net.orthogonality_error() < 1e-5
 
 
 def test_a_false_certificate_is_counted(monkeypatch):
