@@ -81,13 +81,14 @@ class Subject:
     @property
     def run(self) -> Run:
         """Its first run judged on test images, as stored; of several penalties that with λ = 1."""
-        (run,) = (
-            outcome.finals[0].run
-            for outcome in studies.stored(self.study)
-            if (outcome.cell.contender.name, outcome.cell.depth) == (self.contender, self.depth)
-            if outcome.cell.mode == self.mode and outcome.cell.penalty == 1.0
-        )
-        return run
+        return _first_runs(self.study)[self.contender, self.depth, self.mode]
+
+
+@functools.cache
+def _first_runs(study: str) -> dict[tuple[str, int, Mode], Run]:
+    """Return the first final run of every cell of a study, of penalised cells those with λ = 1."""
+    outcomes = (outcome for outcome in studies.stored(study) if outcome.cell.penalty == 1.0)
+    return {(o.cell.contender.name, o.cell.depth, o.cell.mode): o.finals[0].run for o in outcomes}
 
 
 FOLD, REFLECTION, RESIDUAL = "shifted fold, τ = 3", "modified residual, τ = 3", "residual, 1/√L"
