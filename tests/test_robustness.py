@@ -16,7 +16,6 @@ from orthobook import robustness
 from orthobook.blocks import Feedforward, architectures, reflection_bounds
 from orthobook.groups import MaxMin
 
-STATED = [name for name in architectures() if name not in BASELINES]
 TOLERANCE = 1e-9  # what is subtracted for rounding in networks as small as these
 
 
