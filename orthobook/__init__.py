@@ -6,13 +6,29 @@
 The book that goes with the package derives the mathematics: https://github.com/orthobook/orthobook
 """
 
-from orthobook import convolution, groups, origami  # noqa: F401 (architectures are registered, and ob.origami works)
+from orthobook import (  # noqa: F401 (their architectures are registered, and ob.origami works)
+    convolution,
+    depth_budget,
+    groups,
+    origami,
+    partial_isometries,
+    persistence,
+    smooth,
+)
 from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load
 from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, factorise, is_orthogonal
-from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_value_range, singular_values
+from orthobook.jacobian import (
+    gradient_norms,
+    jacobian,
+    jacobians,
+    numerical_ranks,
+    singular_value_range,
+    singular_values,
+)
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
+from orthobook.persistence import persistent_dimension, persistent_subspace
 from orthobook.robustness import attack, certified_radius, lipschitz_bound, smallest_perturbation
 from orthobook.training import Evaluation, Measurement, Training, TrainingConfig, TrainingDiverged, evaluate, train
 
@@ -47,7 +63,10 @@ __all__ = [
     "jacobians",
     "lipschitz_bound",
     "load",
+    "numerical_ranks",
     "orthogonality_error",
+    "persistent_dimension",
+    "persistent_subspace",
     "register",
     "retract",
     "singular_value_range",

@@ -16,12 +16,18 @@ def whole_number(name: str, value: object, *, least: int) -> int:
     return int(value)
 
 
-def finite_number(name: str, value: object, *, positive: bool = False) -> float:
-    """Return a number as a float; ValueError if it is none, not finite or, where asked for, not positive."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value) or (positive and value <= 0):
-        kind = "a positive finite number" if positive else "a finite number"
+def finite_number(
+    name: str, value: object, *, positive: bool = False, least: float | None = None, below: float = math.inf
+) -> float:
+    """Return a number as a float; ValueError if it is none, not finite or outside the range that is asked for."""
+    kind = "a positive finite number" if positive else "a finite number"
+    kind += "" if least is None else f" of at least {least:g}"
+    kind += "" if below == math.inf else f" and below {below:g}"
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    lowest = -math.inf if least is None else least
+    if not math.isfinite(number) or (positive and number <= 0) or not lowest <= number < below:
         raise ValueError(f"{name} must be {kind}, got {value!r}")
-    return float(value)
+    return number
 
 
 def class_labels(labels: object, *, examples: int, classes: int) -> Tensor:

@@ -6,6 +6,8 @@
 So σ(t) = c t + r φ(t): any activation of two slopes is a fold plus a linear part. A layer can put the linear part into
 one of its matrices, and what is left to understand is the fold.
 
+A smooth fold √(t² + ε²) is nearly one: its slope has modulus 1 except over a width of about ε.
+
 At a breakpoint every derivative here is the one from the right.
 """
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from orthobook._checks import finite_number
 
@@ -25,14 +28,23 @@ __all__ = [
     "Activation",
     "absolute",
     "fold_of",
+    "gelu",
+    "hard_tanh",
     "identity",
     "leaky_relu",
     "lowered_absolute",
+    "lowered_relu",
     "relu",
     "shifted_fold",
+    "silu",
+    "sine",
+    "smooth_fold",
+    "smooth_relu",
+    "soft_threshold",
     "tanh",
     "triangle_wave",
     "two_slopes",
+    "uneven_fold",
 ]
 
 
@@ -85,6 +97,21 @@ identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,), b
 absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0), breakpoints=(0.0,))
 relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0), breakpoints=(0.0,))
 tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square(), lipschitz=1.0)
+sine = Activation("sine", torch.sin, torch.cos)
+
+
+def _gelu_slope(z: Tensor) -> Tensor:
+    """Return Φ(z) + z Φ'(z), Φ the normal distribution function."""
+    return torch.special.ndtr(z) + z * (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
+
+
+def _silu_slope(z: Tensor) -> Tensor:
+    """Return s(z) (1 + z s(−z)), s the logistic function."""
+    return z.sigmoid() * (1 + z * (-z).sigmoid())
+
+
+gelu = Activation("GELU", functional.gelu, _gelu_slope)
+silu = Activation("SiLU", functional.silu, _silu_slope)
 
 
 def two_slopes(right: float, left: float) -> Activation:
@@ -127,6 +154,100 @@ def shifted_fold(threshold: float) -> Activation:
         lambda z: _sign(z + threshold),
         slopes=(1.0, -1.0),
         breakpoints=(-threshold,),
+    )
+
+
+def uneven_fold(delta: float, threshold: float = 0.0) -> Activation:
+    """Return the shifted fold whose folded side has the slope −(1 − δ): t above −τ, −(1 − δ)(t + τ) − τ below it.
+
+    ValueError if δ is not in [0, 1) or τ is not finite. At δ = 0 it is :func:`shifted_fold` to the bit.
+    """
+    delta, threshold = finite_number("delta", delta, least=0, below=1), finite_number("threshold", threshold)
+    if delta == 0:
+        return shifted_fold(threshold)
+    fold = two_slopes(1.0, delta - 1)
+    return Activation(
+        f"uneven fold, δ = {delta:g}, τ = {threshold:g}",
+        lambda z: fold(z + threshold) - threshold,
+        lambda z: fold.derivative(z + threshold),
+        slopes=fold.slopes,
+        breakpoints=(-threshold,),
+    )
+
+
+def smooth_fold(epsilon: float, threshold: float = 0.0) -> Activation:
+    """Return φ_ε(t) = √((t + τ)² + ε²) − τ: the shifted fold with its crease rounded over a width of about ε.
+
+    Its slope (t + τ)/√((t + τ)² + ε²) is below 1 in modulus everywhere and 0 at −τ. ValueError if ε is negative or a
+    number is not finite. At ε = 0 it is :func:`shifted_fold` to the bit.
+    """
+    epsilon, threshold = finite_number("epsilon", epsilon, least=0), finite_number("threshold", threshold)
+    if epsilon == 0:
+        return shifted_fold(threshold)
+    return Activation(
+        f"smooth fold, ε = {epsilon:g}, τ = {threshold:g}",
+        lambda z: _hypotenuse(z + threshold, epsilon) - threshold,
+        lambda z: (z + threshold) / _hypotenuse(z + threshold, epsilon),
+        lipschitz=1.0,
+    )
+
+
+def smooth_relu(epsilon: float) -> Activation:
+    """Return s_ε(t) = (t + √(t² + ε²))/2, which lies above ReLU by at most ε/2.
+
+    ValueError if ε is negative or not finite. At ε = 0 it is :data:`relu` to the bit.
+    """
+    epsilon = finite_number("epsilon", epsilon, least=0)
+    if epsilon == 0:
+        return relu
+
+    def function(z: Tensor) -> Tensor:
+        longer = z.abs() + _hypotenuse(z, epsilon)
+        return torch.where(z < 0, epsilon / longer * epsilon, longer) / 2  # t + √(t² + ε²) would cancel for t < 0
+
+    def derivative(z: Tensor) -> Tensor:
+        return function(z) / _hypotenuse(z, epsilon)
+
+    return Activation(f"smooth ReLU, ε = {epsilon:g}", function, derivative)
+
+
+def _hypotenuse(z: Tensor, epsilon: float) -> Tensor:
+    """Return √(z² + ε²), also where z² would overflow."""
+    return torch.hypot(z, torch.tensor(epsilon, dtype=z.dtype, device="cpu"))
+
+
+def lowered_relu(threshold: float) -> Activation:
+    """Return σ(t) = relu(t) − τ, which after a bias of τ is the identity above −τ and flat below."""
+    return Activation(
+        f"ReLU lowered by {threshold:g}",
+        lambda z: z.relu() - threshold,  # not in place: its gradient needs the result of relu
+        relu.derivative,
+        slopes=(1.0, 0.0),
+        breakpoints=(0.0,),
+    )
+
+
+def soft_threshold(threshold: float) -> Activation:
+    """Return σ(t) = t − clip(t, −τ, τ): flat within τ of 0, of slope 1 beyond. ValueError if τ is not positive."""
+    threshold = finite_number("threshold", threshold, positive=True)
+    return Activation(
+        f"soft threshold, τ = {threshold:g}",
+        lambda z: z - z.clamp(-threshold, threshold),
+        lambda z: ((z < -threshold) | (z >= threshold)).to(z.dtype),
+        slopes=(1.0, 0.0),
+        breakpoints=(-threshold, threshold),
+    )
+
+
+def hard_tanh(limit: float) -> Activation:
+    """Return σ(t) = clip(t, −c, c): of slope 1 within c of 0, flat beyond. ValueError if c is not positive."""
+    limit = finite_number("limit", limit, positive=True)
+    return Activation(
+        f"hard tanh, c = {limit:g}",
+        lambda z: z.clamp(-limit, limit),
+        lambda z: ((z >= -limit) & (z < limit)).to(z.dtype),
+        slopes=(1.0, 0.0),
+        breakpoints=(-limit, limit),
     )
 
 

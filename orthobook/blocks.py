@@ -32,7 +32,7 @@ from torch.nn.utils import skip_init
 from orthobook import activations
 from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
-from orthobook.orthogonal import haar
+from orthobook.orthogonal import haar, retract
 
 __all__ = [
     "Absolute",
@@ -184,6 +184,11 @@ class Block(ABC):
         # unbind, not indexing: its backward stacks the gradients once instead of once for each layer
         for layer in zip(*(stack.unbind() for stack in stacks.values()), strict=True):
             yield dict(zip(stacks, layer, strict=True))
+
+    def retract_(self, stacks: Parameters) -> None:
+        """Move parameters, in place, to the nearest ones that the constrained mode allows: the orthogonal ones."""
+        for name in self.orthogonal:
+            stacks[name].copy_(retract(stacks[name]))
 
     def __getstate__(self) -> dict[str, object]:
         # Options alone: an activation that was looked up holds functions, which cannot be pickled.
@@ -472,18 +477,25 @@ class ModifiedResidual(Block):
         frame = haar(depth, width, resolve_folds(self.folds, width, default=width), generator=generator, dtype=dtype)
         return {"frame": frame, "bias": torch.full(frame.shape[::2], -self.threshold, dtype=dtype)}
 
+    @property
+    def activation(self) -> Activation:
+        """ReLU; a subclass may put another activation σ in its place, also in the formulas of the methods."""
+        return activations.relu
+
     def forward(self, x: Points, *, frame: Frame, bias: Bias) -> Points:
         """Return x − 2V relu(Vᵀx + b)."""
-        return torch.addmm(x, torch.addmm(bias, x, frame).relu(), frame.mT, alpha=-2)
+        return torch.addmm(x, self.activation(torch.addmm(bias, x, frame)), frame.mT, alpha=-2)
 
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:
         """Push tangents v ↦ v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv)."""
         z = torch.addmm(bias, x, frame)
-        active = (tangents @ frame).mul_(activations.relu.derivative(z).unsqueeze(1))
-        return torch.addmm(x, z.relu(), frame.mT, alpha=-2), tangents - 2 * (active @ frame.mT)
+        active = (tangents @ frame).mul_(self.activation.derivative(z).unsqueeze(1))
+        return torch.addmm(x, self.activation(z), frame.mT, alpha=-2), tangents - 2 * (active @ frame.mT)
 
     def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
         """Return a bound of ‖I − 2V D Vᵀ‖₂ over all 0 ≤ D ≤ I: 1, or 2‖V‖₂² − 1 if that is more."""
+        if self.activation is not activations.relu:  # whose slopes may be others
+            return Block.lipschitz(self, stacks)
         return reflection_bounds(stacks["frame"])
 
     def creases(self, reach: float, *, frame: Frame, bias: Bias, **more: Tensor) -> Hyperplanes:
@@ -731,11 +743,14 @@ def semi_orthogonal(
 
 def resolve_folds(folds: int | None, width: int, default: int) -> int:
     """Return the number of folds m; ValueError if it is none from 0 to the width."""
-    if folds is None:
-        return default
-    if not isinstance(folds, Integral) or isinstance(folds, bool) or not 0 <= folds <= width:
-        raise ValueError(f"folds must be a whole number from 0 to the width {width}, got {folds!r}")
-    return int(folds)
+    return default if folds is None else up_to_width("folds", folds, width)
+
+
+def up_to_width(name: str, value: int, width: int) -> int:
+    """Return a number of coordinates as an int; ValueError if it is none from 0 to the width."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value <= width:
+        raise ValueError(f"{name} must be a whole number from 0 to the width {width}, got {value!r}")
+    return int(value)
 
 
 def spectral_norms(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack"]:

@@ -43,9 +43,9 @@ CLAIMS = (
     Claim("C4", "New designs without a skip connection train as well as residual networks.", "new-designs"),
     Claim("C5", "Orthogonality at the start alone is enough.", "initialisation-is-enough"),
     Claim("C6", "Networks regularised towards orthogonality do about as well.", "keeping-orthogonality"),
-    Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", ""),
-    Claim("C8", "Networks whose Jacobians are partial isometries keep it.", ""),
-    Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", ""),
+    Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", "nearly-orthogonal"),
+    Claim("C8", "Networks whose Jacobians are partial isometries keep it.", "partial-isometries"),
+    Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", "partial-isometries"),
 )
 
 
@@ -62,7 +62,8 @@ class Finding:
 def findings() -> list[Finding]:
     """Return a finding for every claim, from the stored results; a claim without a measurement says so."""
     rules: dict[str, Callable[[Claim], Finding]] = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6}
-    return [rules.get(claim.name, _open)(claim) for claim in CLAIMS]
+    rules |= {"C7": _c7, "C8": _c8, "C9": _c9}
+    return [rules[claim.name](claim) for claim in CLAIMS]
 
 
 def markdown(given: Iterable[Finding]) -> str:
@@ -125,7 +126,12 @@ def _c2(claim: Claim) -> Finding:
     steps = deepest[0].finals[0].run.steps
     best_and_worst = " to ".join(f"{100 * end(o.mean for o in with_threshold):.1f}" for end in (min, max))
     rest = "; ".join(f"{o.cell.contender.name} {percent(o)}" for o in deepest if o not in with_threshold)
-    measured = (f"{depth} layers after {steps} steps, with a threshold: {best_and_worst} %", f"without: {rest}")
+    linear = next(o for o in stored("coherence") if (o.cell.depth, o.cell.contender.name) == (depth, "linear"))
+    measured = (
+        f"{depth} layers after {steps} steps, with a threshold: {best_and_worst} %",
+        f"without: {rest}",
+        f"for comparison, without any fold (linear): {percent(linear)}",
+    )
     return Finding(claim, verdict, measured, "orthobook results show comparison")
 
 
@@ -138,15 +144,15 @@ def _c3(claim: Claim) -> Finding:
 
 
 def _c4(claim: Claim) -> Finding:
-    """Compare the best skip-free member with every residual network that trains, at 100 layers and more."""
+    """Compare the best skip-free member with the best residual network, at 100 layers and more."""
     deep = [o for o in (*stored("comparison"), *stored("five-passes")) if o.cell.depth >= 100]
     parts, within = [], []
     for depth, steps in sorted({(o.cell.depth, o.finals[0].run.steps) for o in deep}, key=lambda at: at[::-1]):
         here = [o for o in deep if (o.cell.depth, o.finals[0].run.steps) == (depth, steps)]
         member = best(o for o in here if o.cell.mode == "constrained" and not o.cell.contender.skip)
         rivals = [o for o in here if not o.cell.contender.orthogonal and o.cell.contender.skip and o.mean > TRAINED]
-        within += [behind(member, rival)[0] <= AS_WELL for rival in rivals]
-        gaps = "; ".join(f"{points(behind(rival, member))} against {rival.cell.contender.name}" for rival in rivals)
+        within.append(not rivals or behind(member, best(rivals))[0] <= AS_WELL)
+        gaps = "; ".join(f"{points(behind(member, rival))} behind {rival.cell.contender.name}" for rival in rivals)
         parts.append(f"{depth} layers, {steps} steps: {member.cell.contender.name} {percent(member)}, {gaps}")
     verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
     return Finding(claim, verdict, tuple(parts), "orthobook results show comparison")
@@ -159,7 +165,7 @@ def _ways(depth: int, name: str) -> dict[str, Outcome]:
 
 
 def _c5(claim: Claim) -> Finding:
-    return _compare_modes(claim, lambda ways: behind(ways["free"], max(ways.values(), key=lambda o: o.mean)))
+    return _compare_modes(claim, lambda ways: behind(ways["free"], best(ways.values())))
 
 
 def _c6(claim: Claim) -> Finding:
@@ -177,5 +183,61 @@ def _compare_modes(claim: Claim, compare: Callable[[dict[str, Outcome]], tuple[f
     return Finding(claim, verdict, measured, "orthobook results show modes")
 
 
-def _open(claim: Claim) -> Finding:
-    return Finding(claim, "not measured yet", (), "")
+def _c7(claim: Claim) -> Finding:
+    """Compare near members with the exact one of the same threshold and depth, by what is left of the largest σ.
+
+    Its bounds, 1/2 and 1/30, were chosen after the measurement.
+    """
+    everything = stored("nearly")
+    exact = {(o.cell.depth, o.cell.contender.options.get("threshold", 0.0)): o for o in everything if _is_exact(o)}
+    left, gaps = {}, {}
+    for o in (o for o in everything if not _is_exact(o)):
+        name, depth, options = o.cell.contender.name, o.cell.depth, o.cell.contender.options
+        starts = [record.result["milestones"][0]["singular_values"] for record in o.finals]
+        left[name, depth] = min(values[-1] for values in starts)
+        gaps[name, depth] = behind(o, exact[depth, options["threshold"]])
+    kept = [gap for one, gap in gaps.items() if left[one] >= 1 / 2]
+    lost = [gap for one, gap in gaps.items() if left[one] < 1 / 30]
+    as_well = sum(gap <= AS_WELL for gap, _ in kept)
+    verdict = "holds while a large singular value is left" if as_well == len(kept) else "holds in part"
+    measured = [
+        f"largest σ at least 1/2 at the start: {as_well} of {len(kept)} at most {100 * AS_WELL:.0f} point behind the "
+        f"exact network, worst {points(max(kept))} behind"
+    ]
+    if lost:
+        measured += [f"below 1/30: {len(lost)} of {len(gaps)}, the best {points(min(lost))} behind"]
+    return Finding(claim, verdict, tuple(measured), "orthobook results show nearly")
+
+
+def _is_exact(outcome: Outcome) -> bool:
+    return outcome.cell.contender.orthogonal
+
+
+def _c8(claim: Claim) -> Finding:
+    """Ask of every network with layers that are partial isometries whether it trained, and compare with a member."""
+    exactly = [o for o in stored("partial") if o.cell.mode == "constrained"]  # where W stays orthogonal
+    trained = [o.mean > TRAINED for o in exactly]
+    verdict = "holds" if all(trained) else "holds in part" if any(trained) else "fails"
+    worst, leader = min(exactly, key=lambda o: o.mean), best(o for o in exactly if o.cell.depth == 100)
+    fold = best(o for o in stored("knobs") if o.cell.contender.architecture == "shifted-fold")
+    named = (f"{o.cell.contender.name}, {o.cell.depth} layers, {percent(o)}" for o in (worst, leader))
+    ends = "worst: {}; best at 100 layers: {}".format(*named)
+    ahead = f"the latter {points(behind(fold, leader))} ahead of {fold.cell.contender.name}"
+    return Finding(claim, verdict, (ends, ahead), "orthobook results show partial")
+
+
+def _c9(claim: Claim) -> Finding:
+    """Ask whether a quarter of the width was enough for every network, and whether any trained without a subspace."""
+
+    def range_of(outcomes: list[Outcome]) -> str:
+        return " to ".join(f"{100 * end(o.mean for o in outcomes):.1f}" for end in (min, max))
+
+    everything = stored("persistent")
+    quarter = [o for o in everything if o.cell.contender.options["persistent"] == o.finals[0].run.width // 4]
+    without = [o for o in everything if o.cell.contender.options["persistent"] == 0]
+    enough = all(o.mean > TRAINED for o in quarter)
+    needless = [o.cell.contender.name.removesuffix(", k = 0") for o in without if o.mean > TRAINED]
+    verdict = "fails" if not enough else "enough, but not needed" if needless else "holds"
+    with_it = f"k = n/4: {range_of(quarter)} % in {len(quarter)} cases"
+    without_it = f"k = 0: {range_of(without)} %; trained all the same: {'; '.join(needless) or 'none'}"
+    return Finding(claim, verdict, (with_it, without_it), "orthobook results show persistent")

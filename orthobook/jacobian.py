@@ -25,7 +25,7 @@ from orthobook.blocks import Points
 from orthobook.networks import DeepNetwork
 from orthobook.orthogonal import full_precision
 
-__all__ = ["gradient_norms", "jacobian", "jacobians", "singular_value_range", "singular_values"]
+__all__ = ["gradient_norms", "jacobian", "jacobians", "numerical_ranks", "singular_value_range", "singular_values"]
 
 
 @torch.no_grad()
@@ -93,6 +93,24 @@ def singular_values(
     Arguments and errors as in :func:`jacobians`. The decomposition runs in the Jacobian's precision.
     """
     return torch.linalg.svdvals(jacobian(net, x, dtype=dtype))
+
+
+def numerical_ranks(
+    net: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    *,
+    tolerance: float = 0.01,
+    dtype: torch.dtype | None = None,
+) -> Int[Tensor, "depth batch"]:
+    """Return how many singular values of ∂x_l/∂x₀ exceed a tolerance, for l = 1 … L and every input.
+
+    Arguments and errors as in :func:`jacobians`. The tolerance is absolute: the dimension of the largest space in which
+    every direction keeps more than that fraction of its length. ValueError if it is not positive, as roundings are not
+    told from zero.
+    """
+    finite_number("tolerance", tolerance, positive=True)
+    ranks = [(torch.linalg.svdvals(J) > tolerance).sum(-1) for J in jacobians(net, x, dtype=dtype)]
+    return torch.stack(ranks)
 
 
 def singular_value_range(

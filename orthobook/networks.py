@@ -19,7 +19,7 @@ from torch.nn.utils import skip_init
 
 from orthobook._checks import whole_number
 from orthobook.blocks import Block, Points, block, gaussian
-from orthobook.orthogonal import orthogonality_error, orthogonality_penalty, retract
+from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
 
 __all__ = ["DeepNetwork", "best_device", "build"]
 
@@ -246,9 +246,8 @@ class DeepNetwork(nn.Module):
 
     @torch.no_grad()
     def retract_(self) -> None:
-        """Move the orthogonal parameters of all layers, in place, to the nearest orthogonal ones."""
-        for name in self.block.orthogonal:
-            self.trunk[name].copy_(retract(self.trunk[name]))
+        """Move the trunk's parameters, in place, to the nearest ones that the constrained mode allows."""
+        self.block.retract_(dict(self.trunk.items()))
 
     def extra_repr(self) -> str:
         """Describe the network in the module's printout."""

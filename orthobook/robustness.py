@@ -1,17 +1,17 @@
 """Certified robustness: how far an input must move before the prediction can change, and an attack that tries.
 
     logits  z(x) = K x_L(x) + k,    the rows of K being w_1, w_2, …
-    trunk   ‖x_L(x') − x_L(x)‖ ≤ κ ‖x_0(x') − x_0(x)‖,    κ = ∏_l κ_l, 1 for isometric layers
-    so      (z_y − z_j)(x') ≥ (z_y − z_j)(x) − ‖w_y − w_j‖ κ ‖E‖₂ ‖x' − x‖,
+    trunk   ‖x_L(x') − x_L(x)‖ ≤ Γ ‖x_0(x') − x_0(x)‖,    Γ = ∏_l Γ_l, 1 for isometric layers
+    so      (z_y − z_j)(x') ≥ (z_y − z_j)(x) − ‖w_y − w_j‖ Γ ‖E‖₂ ‖x' − x‖,
 
 E being the embedding's matrix: the prediction y cannot change while ‖x' − x‖ is below the certified radius
 
-    ρ(x) = min_{j ≠ y} (z_y − z_j)(x) / (‖w_y − w_j‖ κ ‖E‖₂)          (Anil, Lucas and Grosse 2019; Li et al. 2019)
+    ρ(x) = min_{j ≠ y} (z_y − z_j)(x) / (‖w_y − w_j‖ Γ ‖E‖₂)          (Anil, Lucas and Grosse 2019; Li et al. 2019)
 
 All norms are Euclidean, and lengths are in units of the network's inputs. Those of a data set are standardised by one
 mean and one standard deviation: multiplied by ``data.std`` a length is one in pixels, whose values lie in [0, 1].
 
-The certificate holds for the exact function of the given parameters, and for its evaluation in float64: κ_l is measured
+The certificate holds for the exact function of the given parameters, and for its evaluation in float64: Γ_l is measured
 on the parameters as they are, and what rounding may do is subtracted from the margin.
 
 The attack is projected gradient descent (Madry et al. 2018) on the lead of a class over a rival.
@@ -42,7 +42,7 @@ def in_float64(net: DeepNetwork) -> DeepNetwork:
 
 
 def layer_bounds(net: DeepNetwork) -> Float[Tensor, " depth"]:
-    """Return the bounds κ_l of the trunk's layers, float64, on the CPU, rounded up; errors as in `lipschitz_bound`."""
+    """Return the bounds Γ_l of the trunk's layers, float64, on the CPU, rounded up; errors as in `lipschitz_bound`."""
     stacks = {name: stack.detach().cpu().double() for name, stack in net.trunk.items()}
     try:
         bounds = net.block.lipschitz(stacks)
@@ -53,10 +53,10 @@ def layer_bounds(net: DeepNetwork) -> Float[Tensor, " depth"]:
 
 @torch.no_grad()
 def lipschitz_bound(net: DeepNetwork) -> float:
-    """Return a number κ with ‖x_L(x') − x_L(x)‖ ≤ κ ‖x_0(x') − x_0(x)‖ for all inputs x and x', proven for the trunk.
+    """Return a number Γ with ‖x_L(x') − x_L(x)‖ ≤ Γ ‖x_0(x') − x_0(x)‖ for all inputs x and x', proven for the trunk.
 
     It is the product of bounds for the layers, each computed in float64 from the layer's parameters as they are. With a
-    constrained isometric trunk κ exceeds 1 by the orthogonality error alone; with a free or penalised one it is what
+    constrained isometric trunk Γ exceeds 1 by the orthogonality error alone; with a free or penalised one it is what
     the product of the layers' norms comes to, which may be huge.
 
     Raises

@@ -42,6 +42,7 @@ RESULTS = Path(__file__).with_name("_data") / "results.jsonl"
 """The stored results that come with the package."""
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+FOUR_RATES = LEARNING_RATES[1:5]
 DEPTHS = (10, 20, 50, 100, 200, 500)
 TUNING_SEED, SEEDS = 0, (1, 2, 3)
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
@@ -275,6 +276,82 @@ def _five_passes() -> tuple[Cell, ...]:
     )
 
 
+def _coherence() -> tuple[Cell, ...]:
+    """Members whose singular values are all 1, and whose gradients agree from hardly at all to entirely."""
+    thresholds = (0.5, 1.0, 1.5, 2.0, 3.0)
+    folds = [_exact(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (*thresholds, 4.0)]
+    skips = [
+        _exact(f"modified residual, τ = {tau:g}", "modified-residual", skip=True, threshold=tau)
+        for tau in (0.0, *thresholds)
+    ]
+    ladder = (CONTENDERS["absolute value"], *folds, VARIANTS["linear"], *skips)
+    return tuple(Cell(contender=c, depth=depth, mode="constrained") for depth in (100, 500) for c in ladder)
+
+
+def _near(name: str, architecture: str, **options: float) -> Contender:
+    skip, thresholded = architecture == "smooth-residual", options["threshold"] > 0
+    return Contender(name, architecture, options, orthogonal=False, skip=skip, thresholded=thresholded)
+
+
+def _nearly() -> tuple[Cell, ...]:
+    """From exact members to beyond the depth budget, at the four rates around those that suit the exact members."""
+    exact = (_exact(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (1.0, 3.0))
+    distances = {0.0: (0.01, 0.03, 0.1, 0.3), 1.0: (0.1, 0.3), 3.0: (0.1, 0.3, 1.0, 3.0)}
+    smooth = {
+        (tau, epsilon): _near(
+            f"smooth fold, τ = {tau:g}, ε = {epsilon:g}", "smooth-fold", threshold=tau, epsilon=epsilon
+        )
+        for tau, epsilons in distances.items()
+        for epsilon in epsilons
+    }
+    uneven = {
+        (tau, delta): _near(f"uneven fold, τ = {tau:g}, δ = {delta:g}", "uneven-fold", threshold=tau, delta=delta)
+        for tau, delta in ((0.0, 0.03), (0.0, 0.1), (0.0, 0.3), (1.0, 0.3), (3.0, 0.9))
+    }
+    residual = _near("smooth residual, τ = 3, ε = 0.3", "smooth-residual", threshold=3.0, epsilon=0.3)
+    contenders = (CONTENDERS["absolute value"], *exact, *smooth.values(), *uneven.values(), residual)
+    deep = [contenders[1], contenders[2], *(smooth[3.0, epsilon] for epsilon in (0.1, 0.3, 1.0)), uneven[1.0, 0.3]]
+    ways = [(100, c) for c in contenders] + [(500, c) for c in deep]
+    return tuple(Cell(contender=c, depth=depth, mode="constrained", rates=FOUR_RATES) for depth, c in ways)
+
+
+def _partial() -> tuple[Cell, ...]:
+    """Layers whose Jacobian is a partial isometry as long as W is orthogonal, which the constrained mode keeps."""
+    deepest = _baseline("threshold ReLU, τ = 3", "threshold-relu", threshold=3.0)
+    kept = (
+        *(_baseline(f"threshold ReLU, τ = {tau:g}", "threshold-relu", threshold=tau) for tau in (1.0, 2.0)),
+        deepest,
+        *(_baseline(f"soft threshold, τ = {tau:g}", "soft-threshold", threshold=tau) for tau in (0.001, 0.01)),
+        *(_baseline(f"hard tanh, h = {h:g}", "hard-tanh", limit=h) for h in (1.0, 2.0, 3.0)),
+    )
+    ways: list[tuple[Contender, int, Mode]] = [(contender, 100, "constrained") for contender in kept]
+    ways += [(deepest, 100, "free"), (_baseline("looks linear", "looks-linear"), 100, "free")]
+    ways += [(deepest, 500, "constrained")]
+    return tuple(Cell(contender=c, depth=depth, mode=mode, rates=FOUR_RATES) for c, depth, mode in ways)
+
+
+def _persists(kind: str, k: int, activation: str = "relu", keeps: str = "forward") -> Contender:
+    name = f"{kind}, {activation}, k = {k}" + ("" if keeps == "forward" else f", kept {keeps}")
+    options = {"persistent": k, "activation": activation, "keeps": keeps}
+    skip = kind == "residual"
+    return Contender(name, f"persistent-{kind}", options, orthogonal=False, skip=skip, thresholded=False)
+
+
+def _persistent() -> tuple[Cell, ...]:
+    """Many k for the ReLU, one for other activations, and what the constrained mode may keep."""
+    both: tuple[Mode, ...] = ("free", "constrained")
+    ways: list[tuple[Contender, tuple[Mode, ...]]] = [(_persists("feedforward", 0), ("free",))]
+    ways += [(_persists("feedforward", k), both) for k in (1, 4, 16, 32, 64)]
+    for activation in ("tanh", "gelu", "sine"):
+        ways += [(_persists("feedforward", 0, activation), ("free",)), (_persists("feedforward", 16, activation), both)]
+    ways += [(_persists("feedforward", 16, keeps=side), ("constrained",)) for side in ("backward", "both")]
+    ways += [(_persists("residual", 0), ("free",)), (_persists("residual", 16), both)]
+    ways += [(_persists("residual", 16, keeps="both"), ("constrained",))]
+    cells = [Cell(contender=c, depth=100, mode=mode, rates=FOUR_RATES) for c, modes in ways for mode in modes]
+    deep = Cell(contender=_persists("feedforward", 16), depth=500, mode="constrained", rates=FOUR_RATES)
+    return (*cells, deep)
+
+
 def _verification() -> tuple[Cell, ...]:
     budget = {"data": "fashion-mnist-small", "steps": 100}
     return tuple(Cell(contender=c, depth=10, mode=_mode(c), rates=(3e-3,), budget=budget) for c in CONTENDERS.values())
@@ -312,6 +389,26 @@ STUDIES = {
             name="five-passes",
             question="Does the comparison at 100 layers change with five times the training?",
             cells=_five_passes(),
+        ),
+        Study(
+            name="coherence",
+            question="How does accuracy depend on the agreement of gradients, at equal singular values?",
+            cells=_coherence(),
+        ),
+        Study(
+            name="nearly",
+            question="How far from orthogonal may a network be, for a given depth?",
+            cells=_nearly(),
+        ),
+        Study(
+            name="partial",
+            question="Do networks train at 100 layers whose layers' Jacobians are partial isometries?",
+            cells=_partial(),
+        ),
+        Study(
+            name="persistent",
+            question="How large must a persistent subspace be, and does the activation beside it matter?",
+            cells=_persistent(),
         ),
     )
 }

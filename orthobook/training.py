@@ -38,7 +38,7 @@ class TrainingConfig:
     """How to train: Adam for a fixed number of steps, its learning rate falling linearly to 0.
 
     The trunk learns at that rate divided by L^p, as its L layers all turn at once: one rate serves shallow and deep.
-    Architectures without orthogonal parameters, such as ``relu-he``, train alike in every mode.
+    Architectures that have nothing to keep, such as ``relu-he``, train alike in every mode.
 
     Raises
     ------

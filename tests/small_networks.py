@@ -20,6 +20,7 @@ OPTIONS = {
     "rotated-residual": {"folds": 3, "threshold": 0.0},
     "leaky-residual": {"threshold": 0.0},
     "conv-modified-residual": {"threshold": 0.0},
+    "soft-threshold": {"threshold": 1.0},
 }
 
 

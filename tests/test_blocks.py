@@ -128,6 +128,8 @@ def test_unknown_names_list_the_allowed_ones():
         ("leaky-residual", {"slope": math.nan}, "slope must be a finite number, got nan"),
         ("leaky-residual", {"threshold": math.inf}, "threshold must be a finite number, got inf"),
         ("zigzag", {"period": 0}, "period must be a positive finite number, got 0"),
+        ("soft-threshold", {"threshold": 0}, "threshold must be a positive finite number, got 0"),
+        ("hard-tanh", {"limit": -1.0}, "limit must be a positive finite number, got -1.0"),
     ],
 )
 def test_bad_options_are_named(architecture, options, message):
@@ -225,6 +227,8 @@ def test_zigzag_is_the_identity_within_a_quarter_period_and_stays_there(generato
 
 PIECEWISE_AFFINE = ["absolute", "shifted-fold", "partial-fold", "zigzag", "relu-orthogonal", "residual"]
 PIECEWISE_AFFINE += ["modified-residual", "rotated-residual", "leaky-residual", "rezero"]
+PIECEWISE_AFFINE += ["threshold-relu", "soft-threshold", "hard-tanh", "looks-linear"]
+PIECEWISE_AFFINE += ["persistent-residual", "persistent-feedforward"]
 
 
 @pytest.mark.parametrize("architecture", PIECEWISE_AFFINE)

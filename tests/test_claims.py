@@ -11,11 +11,11 @@ from orthobook.studies import STUDIES, Outcome
 THRESHOLDED = "τ = 3"
 
 
-def outcomes(study, accuracy, deviation=1e-6):
+def outcomes(study, accuracy, deviation=1e-6, largest=lambda cell: 1.0):
     """Return made-up outcomes: accuracy(cell) is the mean over three seeds that lie 0.001 apart."""
     made = []
     for cell in STUDIES[study].cells:
-        result = {"milestones": [{"singular_values": [1 - deviation, 1.0, 1.0]}]}
+        result = {"milestones": [{"singular_values": [1 - deviation, 1.0, largest(cell)]}]}
         runs = cell.tuning_runs()
         tuning = tuple(Record(run=run, status="finished", result=result | {"accuracy": accuracy(cell)}) for run in runs)
         finals = tuple(
@@ -28,24 +28,36 @@ def outcomes(study, accuracy, deviation=1e-6):
     return made
 
 
-def verdicts(monkeypatch, comparison=lambda cell: 0.85, modes=lambda cell: 0.85, deviation=1e-6):
+def verdicts(
+    monkeypatch,
+    comparison=lambda cell: 0.85,
+    modes=lambda cell: 0.85,
+    partial=lambda cell: 0.85,
+    persistent=lambda cell: 0.85,
+    deviation=1e-6,
+    nearly=None,
+):
     stored = {"comparison": outcomes("comparison", comparison, deviation), "modes": outcomes("modes", modes)}
-    stored["five-passes"] = outcomes("five-passes", comparison)
+    stored |= {name: outcomes(name, comparison) for name in ("five-passes", "coherence", "knobs")}
+    stored |= {"partial": outcomes("partial", partial), "persistent": outcomes("persistent", persistent)}
+    stored["nearly"] = nearly or outcomes("nearly", lambda cell: 0.85)
     monkeypatch.setattr(claims, "stored", stored.__getitem__)
     return {finding.claim.name: finding for finding in claims.findings()}
 
 
 def test_all_hold_where_all_are_equal(monkeypatch):
     found = verdicts(monkeypatch)
-    assert {name: found[name].verdict for name in ("C1", "C2", "C3", "C4", "C5", "C6")} == {
+    assert {name: finding.verdict for name, finding in found.items()} == {
         "C1": "holds",
         "C2": "holds",
         "C3": "proved",
         "C4": "holds",
         "C5": "holds",
         "C6": "holds",
+        "C7": "holds while a large singular value is left",
+        "C8": "holds",
+        "C9": "enough, but not needed",
     }
-    assert {found[name].verdict for name in ("C7", "C8", "C9")} == {"not measured yet"}
 
 
 def test_c1_fails_where_a_singular_value_moves(monkeypatch):
@@ -84,15 +96,22 @@ def test_c4_compares_the_best_member_with_residual_networks(lag, verdict, monkey
     assert found.verdict == verdict
 
 
-def test_c4_asks_every_residual_network_that_trains(monkeypatch):
-    """One that is better by more than a point spoils the verdict, one that does not train says nothing."""
+def test_c4_asks_the_best_residual_network(monkeypatch):
+    """One that is better by more than a point decides, and the others are named; one that does not train is not."""
 
     def accuracy(cell):
         return {"residual, 1/√L": 0.87, "residual": 0.3}.get(cell.contender.name, 0.85)
 
     found = verdicts(monkeypatch, comparison=accuracy)["C4"]
-    assert found.verdict == "holds in part"
-    assert "85.0 ± 0.1 %, −2.00 ± 0.14 points against residual, 1/√L; +0.00 ± 0.14 points against" in found.measured[0]
+    assert found.verdict == "fails"
+    expected = "+2.00 ± 0.14 points behind residual, 1/√L; +0.00 ± 0.14 points behind ReZero; +0.00"
+    assert f" 85.0 ± 0.1 %, {expected}" in found.measured[0]
+    assert "behind residual;" not in found.measured[0]
+
+
+def test_c2_names_the_network_without_folds(monkeypatch):
+    found = verdicts(monkeypatch, comparison=lambda c: 0.81 if c.contender.name == "linear" else 0.85)["C2"]
+    assert found.measured[-1] == "for comparison, without any fold (linear): 81.0 ± 0.1 %"
 
 
 @pytest.mark.parametrize(
@@ -126,15 +145,58 @@ def test_c5_names_the_worst_case(monkeypatch):
     assert found.measured == ("6 of 7 cases at most 0.5 points behind", worst)
 
 
+@pytest.mark.parametrize(
+    ("lag", "largest", "verdict"),
+    [
+        (0.009, 0.6, "holds while a large singular value is left"),
+        (0.011, 0.6, "holds in part"),
+        (0.5, 0.01, "holds while a large singular value is left"),  # what has lost every direction is not asked
+    ],
+)
+def test_c7_asks_the_near_members_that_keep_a_direction(lag, largest, verdict, monkeypatch):
+    def near(cell):
+        return cell.contender.name == "smooth fold, τ = 3, ε = 1"
+
+    nearly = outcomes(
+        "nearly", lambda cell: 0.85 - lag * near(cell), largest=lambda cell: largest if near(cell) else 0.9
+    )
+    found = verdicts(monkeypatch, nearly=nearly)["C7"]
+    assert found.verdict == verdict
+    if largest < 1 / 30:
+        assert found.measured[1] == "below 1/30: 2 of 20, the best +50.00 ± 0.14 points behind"
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (lambda c: 0.79, "fails"),
+        (lambda c: 0.85 if c.contender.architecture == "hard-tanh" else 0.7, "holds in part"),
+        (lambda c: 0.1 if c.mode == "free" else 0.85, "holds"),  # free networks leave the class
+    ],
+)
+def test_c8_asks_whether_all_of_them_train(accuracy, verdict, monkeypatch):
+    assert verdicts(monkeypatch, partial=accuracy)["C8"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("without", "quarter", "verdict"),
+    [(0.1, 0.85, "holds"), (0.85, 0.85, "enough, but not needed"), (0.1, 0.79, "fails")],
+)
+def test_c9_asks_what_is_enough_and_what_is_needed(without, quarter, verdict, monkeypatch):
+    at = {0: without, 16: quarter}
+    found = verdicts(monkeypatch, persistent=lambda c: at.get(c.contender.options["persistent"], 0.5))["C9"]
+    assert found.verdict == verdict
+
+
 def test_the_stored_results_give_every_claim_a_finding():
     found = claims.findings()
     assert [finding.claim for finding in found] == list(claims.CLAIMS)
-    for finding in found[:6]:
+    for finding in found:
         assert finding.measured
         assert finding.command.startswith("orthobook ")
     text = claims.markdown(found)
     assert all(f"**{one.claim.name}. {one.claim.statement}** *{one.verdict.capitalize()}.*" in text for one in found)
-    assert text.count("\n- `orthobook ") == 6
+    assert text.count("\n- `orthobook ") == len(claims.CLAIMS)
 
 
 def test_the_deviation_is_that_of_the_milestones():

@@ -78,15 +78,15 @@ def test_the_bound_holds_wherever_it_is_stated(architecture, disturbance, genera
     """No singular value of the Jacobian is larger, and no distance grows by more, orthogonal or not."""
     net = disturb_(scatter_(network(architecture, depth=4), generator), generator, disturbance)
     x, y = inputs(generator, 2 * 30, net.inputs).chunk(2)
-    κ = ob.lipschitz_bound(net)
-    assert ob.singular_values(net, x).max() <= κ
+    Γ = ob.lipschitz_bound(net)
+    assert ob.singular_values(net, x).max() <= Γ
     with torch.no_grad():
         start, end = (
             (net.embed(x) - net.embed(y)).flatten(1),
             (net.propagate(net.embed(x)) - net.propagate(net.embed(y))),
         )
-    assert (end.flatten(1).norm(dim=1) <= κ * start.norm(dim=1) * (1 + 1e-12)).all()
-    assert disturbance == 0 or κ > 1.01
+    assert (end.flatten(1).norm(dim=1) <= Γ * start.norm(dim=1) * (1 + 1e-12)).all()
+    assert disturbance == 0 or Γ > 1.01
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tolerances import PRECISIONS
 from torch.nn import functional
 
 import orthobook as ob
-from orthobook import networks, training
+from orthobook import blocks, training
 from orthobook.data import Dataset, Split
 
 CLASSES = 3
@@ -152,7 +152,7 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_an_orthogonal_network(data, monke
 
 
 def test_ctrl_c_in_the_middle_of_the_retraction_leaves_an_orthogonal_network(data, monkeypatch):
-    retract, calls = networks.retract, []
+    retract, calls = blocks.retract, []
 
     def interrupted(stack):
         calls.append(1)
@@ -160,7 +160,7 @@ def test_ctrl_c_in_the_middle_of_the_retraction_leaves_an_orthogonal_network(dat
             raise KeyboardInterrupt
         return retract(stack)
 
-    monkeypatch.setattr(networks, "retract", interrupted)
+    monkeypatch.setattr(blocks, "retract", interrupted)
     net = network()
     with pytest.raises(KeyboardInterrupt):
         run(net, data)
