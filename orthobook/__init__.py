@@ -29,6 +29,7 @@ from orthobook.jacobian import (
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
 from orthobook.persistence import persistent_dimension, persistent_subspace
+from orthobook.robustness import attack, certified_radius, lipschitz_bound, smallest_perturbation
 from orthobook.training import Evaluation, Measurement, Training, TrainingConfig, TrainingDiverged, evaluate, train
 
 __version__ = "0.1.0"
@@ -47,8 +48,10 @@ __all__ = [
     "TrainingDiverged",
     "Undecided",
     "architectures",
+    "attack",
     "best_device",
     "build",
+    "certified_radius",
     "compose",
     "data_sets",
     "evaluate",
@@ -58,6 +61,7 @@ __all__ = [
     "is_orthogonal",
     "jacobian",
     "jacobians",
+    "lipschitz_bound",
     "load",
     "numerical_ranks",
     "orthogonality_error",
@@ -67,5 +71,6 @@ __all__ = [
     "retract",
     "singular_value_range",
     "singular_values",
+    "smallest_perturbation",
     "train",
 ]

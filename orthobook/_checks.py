@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from numbers import Integral, Real
 
+import torch
+from torch import Tensor
+
 
 def whole_number(name: str, value: object, *, least: int) -> int:
     """Return a whole number as an int; ValueError if it is none or below ``least``."""
@@ -25,3 +28,13 @@ def finite_number(
     if not math.isfinite(number) or (positive and number <= 0) or not lowest <= number < below:
         raise ValueError(f"{name} must be {kind}, got {value!r}")
     return number
+
+
+def class_labels(labels: object, *, examples: int, classes: int) -> Tensor:
+    """Return labels; ValueError unless they are a class, 0 … classes − 1, for each example."""
+    if not isinstance(labels, Tensor) or labels.shape != (examples,) or labels.dtype != torch.int64:
+        what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else repr(labels)
+        raise ValueError(f"labels must be {examples} numbers of torch.int64, got {what}")
+    if examples and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels must lie in 0 … {classes - 1}, got {labels.min()} … {labels.max()}")
+    return labels

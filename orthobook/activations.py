@@ -61,6 +61,11 @@ class Activation:
     slopes: tuple[float, ...] | None = None  # the distinct slopes; None if not piecewise affine
     breakpoints: tuple[float, ...] | None = None  # where the slope changes; None if not stated
     recurrence: float | None = None  # the distance at which the breakpoints recur, on either side, for ever
+    lipschitz: float | None = None  # the steepest slope's modulus: that of the slopes, if they are stated
+
+    def __post_init__(self) -> None:
+        if self.lipschitz is None and self.slopes is not None:
+            object.__setattr__(self, "lipschitz", max(map(abs, self.slopes)))
 
     def __call__(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return self.function(z)
@@ -91,7 +96,7 @@ def _sign(z: Tensor) -> Tensor:
 identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,), breakpoints=())
 absolute = Activation("absolute value", torch.abs, _sign, slopes=(1.0, -1.0), breakpoints=(0.0,))
 relu = Activation("ReLU", torch.relu, lambda z: (z >= 0).to(z.dtype), slopes=(1.0, 0.0), breakpoints=(0.0,))
-tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square())
+tanh = Activation("tanh", torch.tanh, lambda z: 1 - torch.tanh(z).square(), lipschitz=1.0)
 sine = Activation("sine", torch.sin, torch.cos)
 
 
@@ -183,6 +188,7 @@ def smooth_fold(epsilon: float, threshold: float = 0.0) -> Activation:
         f"smooth fold, ε = {epsilon:g}, τ = {threshold:g}",
         lambda z: _hypotenuse(z + threshold, epsilon) - threshold,
         lambda z: (z + threshold) / _hypotenuse(z + threshold, epsilon),
+        lipschitz=1.0,
     )
 
 

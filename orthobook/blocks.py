@@ -147,6 +147,12 @@ class Block(ABC):
     orthogonal: ClassVar[tuple[str, ...]] = ()  # parameters that live on a Stiefel manifold when constrained
     isometric: ClassVar[bool] = False  # JᵀJ = I exactly, while those parameters are orthogonal
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls).keys()
+        if own & {"forward", "affine", "bend"} and not own & {"lipschitz", "norms", "bend_lipschitz"}:
+            setattr(cls, "lipschitz", Block.lipschitz)  # noqa: B010  another map: the bound of its base may be wrong
+
     def __post_init__(self) -> None:  # noqa: B027 (most layers have nothing to check)
         """Check those options that can be checked without knowing the network."""
 
@@ -217,6 +223,19 @@ class Block(ABC):
         """
         raise ValueError(f"the creases of {type(self).__name__} layers are not known in closed form")
 
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return for every layer a number that its Lipschitz constant does not exceed, from the parameters as they are.
+
+        It is 1 while the parameters that live on Stiefel manifolds are orthogonal. A class that changes what its layers
+        do does not inherit it.
+
+        Raises
+        ------
+        ValueError
+            If the kind of layer states no such bound, as those do not whose weights nothing keeps in check.
+        """
+        raise ValueError(f"{type(self).__name__} layers state no Lipschitz bound")
+
 
 # --- feedforward ---
 
@@ -273,6 +292,22 @@ class Feedforward(Block):
         """Return σ(Wx + b) and the tangents v ↦ σ'(Wx + b) ⊙ Wv."""
         z = self.affine(x, weight, bias)
         return self.bend(z, **more), self.push_bend(z, self.linear(tangents, weight), **more)
+
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return ‖W‖₂ times the Lipschitz constant of what comes after Wx + b."""
+        return self.norms(stacks) * self.bend_lipschitz(stacks)
+
+    def norms(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return ‖W‖₂ of every layer, where W is kept orthogonal; ValueError where nothing keeps it in check."""
+        if "weight" not in self.orthogonal:
+            return Block.lipschitz(self, stacks)
+        return spectral_norms(stacks["weight"])
+
+    def bend_lipschitz(self, stacks: Parameters) -> float | Float[Tensor, " depth"]:
+        """Return the Lipschitz constant of ``bend``: the steepest slope of σ; ValueError if it is not stated."""
+        if self.activation.lipschitz is None:
+            return Block.lipschitz(self, stacks)
+        return self.activation.lipschitz
 
     def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes w_i·x + b_i = t for every unit i and breakpoint t of σ."""
@@ -351,6 +386,10 @@ class PartialFold(ShiftedFold):
         """Reflect the coordinates that are folded at z."""
         super().push_bend(z[..., : self.folds], tangents[..., : self.folds])  # in place
         return tangents
+
+    def bend_lipschitz(self, stacks: Parameters) -> float:
+        """Return 1: coordinates are folded, or stay as they are."""
+        return 1.0
 
     def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes w_i·x + b_i = 0 of the first m units."""
@@ -453,6 +492,12 @@ class ModifiedResidual(Block):
         active = (tangents @ frame).mul_(self.activation.derivative(z).unsqueeze(1))
         return torch.addmm(x, self.activation(z), frame.mT, alpha=-2), tangents - 2 * (active @ frame.mT)
 
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return a bound of ‖I − 2V D Vᵀ‖₂ over all 0 ≤ D ≤ I: 1, or 2‖V‖₂² − 1 if that is more."""
+        if self.activation is not activations.relu:  # whose slopes may be others
+            return Block.lipschitz(self, stacks)
+        return reflection_bounds(stacks["frame"])
+
     def creases(self, reach: float, *, frame: Frame, bias: Bias, **more: Tensor) -> Hyperplanes:
         """Return the hyperplanes v_i·x + b_i = 0."""
         return within_reach(reach, frame.mT, bias)
@@ -481,6 +526,10 @@ class RotatedResidual(ModifiedResidual):
         """Push tangents v ↦ O(v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv))."""
         y, tangents = super().push(x, tangents, **layer)
         return y @ rotation.mT, tangents @ rotation.mT
+
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return ‖O‖₂ times the bound of the modified residual layer."""
+        return spectral_norms(stacks["rotation"]) * super().lipschitz(stacks)
 
 
 @register("leaky-residual")
@@ -532,6 +581,17 @@ class LeakyResidual(Block):
         slopes = activations.leaky_relu(self.slope).derivative(z)
         units = (tangents @ frame).mul_(slopes.unsqueeze(1)) @ frame.mT
         return self._combine(x, z, frame), self.skip * tangents - self.scale * units
+
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return a bound of ‖αI − βV D Vᵀ‖₂ over all aI ≤ D ≤ I, from the two ends of this symmetric matrix's spectrum.
+
+        As aVVᵀ ≤ V D Vᵀ ≤ VVᵀ, its eigenvalues lie between α − βσ₁² and α − βaσ², σ being V's smallest singular value
+        σ_n, or its largest σ₁ if a < 0.
+        """
+        squares = torch.linalg.svdvals(stacks["frame"]).square()
+        largest, smallest = squares[..., 0], squares[..., -1]
+        upper = self.skip - self.scale * self.slope * (smallest if self.slope >= 0 else largest)
+        return torch.maximum(upper, self.scale * largest - self.skip)
 
     def creases(self, reach: float, *, frame: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes v_i·x + b_i = 0."""
@@ -691,6 +751,20 @@ def up_to_width(name: str, value: int, width: int) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= value <= width:
         raise ValueError(f"{name} must be a whole number from 0 to the width {width}, got {value!r}")
     return int(value)
+
+
+def spectral_norms(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack"]:
+    """Return ‖M‖₂ of every matrix; 0 if it has no columns."""
+    values = torch.linalg.svdvals(stack)
+    return values[..., 0] if values.shape[-1] else values.new_zeros(values.shape[:-1])
+
+
+def reflection_bounds(frame: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack"]:
+    """Return max(1, 2‖V‖₂² − 1), which ‖I − 2V D Vᵀ‖₂ does not exceed for any diagonal 0 ≤ D ≤ I.
+
+    The matrix is symmetric, and its eigenvalues lie between 1 − 2‖V‖₂² and 1.
+    """
+    return (2 * spectral_norms(frame).square() - 1).clamp(min=1)
 
 
 def within_reach(reach: float, normals: Float[Tensor, "all n"], offsets: Float[Tensor, " all"]) -> Hyperplanes:

@@ -38,8 +38,10 @@ from orthobook.blocks import (
     ShiftedFold,
     Tangents,
     gaussian,
+    reflection_bounds,
     register,
     semi_orthogonal,
+    spectral_norms,
 )
 from orthobook.groups import MaxMin
 from orthobook.orthogonal import full_precision, haar
@@ -109,6 +111,15 @@ def orthogonal_kernel(
         vertical, horizontal = torch.stack((P @ Q_, P @ P_ + Q @ Q_, Q @ P_), dim=-3).unbind(-4)  # (..., 3, c, c)
         taps = (rotation.unsqueeze(-3) @ vertical).unsqueeze(-3) @ horizontal.unsqueeze(-4)  # (..., 3, 3, c, c)
     return taps.movedim((-4, -3), (-2, -1))
+
+
+def kernel_norms(stacks: Parameters) -> Float[Tensor, " depth"]:
+    """Return ‖O‖₂ ∏ᵢ max(1, 2‖Uᵢ‖₂² − 1), which the spectral norm of the convolution with that kernel does not exceed.
+
+    An eigenvector of UUᵀ with the eigenvalue p sees (P + QE) as p + (1 − p)E, whose norm is at most |p| + |1 − p|. Zero
+    padding is a larger circular convolution between zeros that are added and places that are left out: no longer.
+    """
+    return spectral_norms(stacks["rotation"]) * reflection_bounds(stacks["frames"]).prod(-1)
 
 
 def adjoint_kernel(kernel: Kernel) -> Kernel:
@@ -267,6 +278,10 @@ class _ConvFeedforward(OrthogonalConvolution, Feedforward):
         """Return Kv for every tangent v."""
         return self.convolve_tangents(tangents, weight)
 
+    def norms(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return a bound of ‖K‖₂ of every layer, with either padding."""
+        return kernel_norms(stacks)
+
 
 # --- the architectures ---
 
@@ -316,6 +331,10 @@ class ConvModifiedResidual(OrthogonalConvolution):
         active = self.convolve_tangents(tangents, weight) * activations.relu.derivative(z).unsqueeze(1)
         reflected = self.convolve_tangents(active, adjoint_kernel(weight))
         return torch.sub(x, self.convolve(z.relu(), adjoint_kernel(weight)), alpha=2), tangents - 2 * reflected
+
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return a bound of ‖I − 2Kᵀ D K‖₂ over all 0 ≤ D ≤ I: 1, or 2‖K‖₂² − 1 if that is more."""
+        return (2 * kernel_norms(stacks).square() - 1).clamp(min=1)
 
 
 @register("conv-residual")

@@ -75,6 +75,7 @@ CHECKPOINT_SECONDS = 30.0
 
 Status = Literal["finished", "diverged", "failed"]
 Judge = Literal["test", "validation"]
+Measure = Callable[[DeepNetwork, Dataset, Split], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +257,7 @@ def execute(
     device: torch.device | str | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    measure: Measure | None = None,
 ) -> Record:
     """Train a run's network and return the record; errors become records too, except Ctrl-C.
 
@@ -270,6 +272,9 @@ def execute(
     checkpoint : path, optional
         A file from which an interrupted run goes on, on the CPU to the bit. It is written every half minute, and when
         the run is interrupted by Ctrl-C or a request to terminate. Who stores the record may remove it.
+    measure : callable, optional
+        What else to measure: given the trained network, the data set and the judging split, it returns more of the
+        result, by name.
 
     Returns
     -------
@@ -294,7 +299,7 @@ def execute(
     reason, where, seconds = "", "none", 0.0
     try:
         data, judge = _data(run.data, run.held_out, run.judged_on)
-        net = _network(run, data, device)
+        net = untrained(run, data, device)
         where = _device(net.device)
         result |= {"parameters": sum(p.numel() for p in net.parameters()), "multiplications": _multiplications(net)}
         training = Training(net, data, run.training)
@@ -305,6 +310,7 @@ def execute(
             if not math.isfinite(outcome.loss):
                 raise TrainingDiverged(f"after the last step the loss is {outcome.loss}", training.history)
             result |= {"accuracy": outcome.accuracy, "loss": outcome.loss}
+            result |= measure(net, data, judge) if measure else {}
         except TrainingDiverged as error:
             status, reason = "diverged", str(error)
             result |= {"accuracy": 1 / len(data.classes)}
@@ -408,7 +414,8 @@ def _data(name: str, held_out: int, judged_on: Judge) -> tuple[Dataset, Split]:
     return data, validation if judged_on == "validation" else data.test
 
 
-def _network(run: Run, data: Dataset, device: torch.device | str | None) -> DeepNetwork:
+def untrained(run: Run, data: Dataset, device: torch.device | str | None) -> DeepNetwork:
+    """Return a run's network as it starts."""
     size: dict[str, Any] = {"width": run.width, "inputs": data.train.images.shape[1]}
     if run.kind == "image":
         shape = data.image_shape
@@ -699,12 +706,12 @@ def _sweep(
             bar.set_postfix({"diverged or failed": unfinished}, refresh=False)
 
 
-def execute_on_one_thread(run: Run, device: torch.device | str | None = None) -> Record:
+def execute_on_one_thread(run: Run, device: torch.device | str | None = None, measure: Measure | None = None) -> Record:
     """Return the record of a run that uses one thread on the CPU, as every run of a sweep does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return execute(run, device=device)
+        return execute(run, device=device, measure=measure)
     finally:
         torch.set_num_threads(threads)
 

@@ -28,6 +28,7 @@ from orthobook.blocks import (
     Parameters,
     Points,
     Tangents,
+    reflection_bounds,
     register,
     within_reach,
 )
@@ -67,6 +68,10 @@ class MaxMin(Feedforward):
         pairs = torch.where(swapped, second, first), torch.where(swapped, first, second)
         return torch.stack(pairs, dim=-1).flatten(-2)
 
+    def bend_lipschitz(self, stacks: Parameters) -> float:
+        """Return 1: each pair is reflected, or stays as it is."""
+        return 1.0
+
     def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes z₁ = z₂ of all pairs."""
         return within_reach(reach, weight[::2] - weight[1::2], bias[::2] - bias[1::2])
@@ -96,6 +101,10 @@ class GroupSort(Feedforward):
         order = z.unflatten(-1, (-1, self.size)).argsort(dim=-1, descending=True).unsqueeze(1)
         groups = tangents.unflatten(-1, (-1, self.size))
         return groups.gather(-1, order.expand_as(groups)).flatten(-2)
+
+    def bend_lipschitz(self, stacks: Parameters) -> float:
+        """Return 1: sorting is piecewise a permutation, and continuous."""
+        return 1.0
 
     def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes z_i = z_j of all pairs within a group."""
@@ -141,6 +150,10 @@ class Householder(Feedforward):
         groups, v = tangents.unflatten(-1, (-1, self.size)), vector.squeeze(-1)
         reflected = (z.unflatten(-1, (-1, self.size)) * v).sum(-1, keepdim=True).unsqueeze(1) < 0
         return (groups - 2 * reflected * (groups * v).sum(-1, keepdim=True) * v).flatten(-2)
+
+    def bend_lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return a bound of ‖I − 2d vvᵀ‖₂ over all groups and 0 ≤ d ≤ 1."""
+        return reflection_bounds(stacks["vector"]).amax(-1)
 
     def creases(
         self, reach: float, *, weight: Matrix, bias: Bias, vector: Float[Tensor, "groups size 1"]
@@ -190,6 +203,10 @@ class CReLU(Feedforward):
         """Return (Dv, (D − I)v) with D = diag 1[z ≥ 0]."""
         active = (z >= 0).unsqueeze(1).to(tangents.dtype)
         return torch.cat((active * tangents, (active - 1) * tangents), dim=-1).flatten(-2)
+
+    def bend_lipschitz(self, stacks: Parameters) -> float:
+        """Return 1: (relu(t), relu(−t)) is an isometry on either side of 0, and continuous."""
+        return 1.0
 
     def creases(self, reach: float, **layer: Tensor) -> Hyperplanes:
         """Raise ValueError: the layer leaves the space that its creases would be drawn in."""

@@ -20,7 +20,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional
 
-from orthobook._checks import finite_number
+from orthobook._checks import class_labels, finite_number
 from orthobook.blocks import Points
 from orthobook.networks import DeepNetwork
 from orthobook.orthogonal import full_precision
@@ -193,10 +193,7 @@ def gradient_norms(
         If the inputs have another shape or dtype than the network's or are not finite, or the labels are not (batch,)
         whole numbers from 0 to classes − 1.
     """
-    if labels.shape != x.shape[:1] or labels.dtype != torch.int64:
-        raise ValueError(f"labels must be {len(x)} numbers of torch.int64, got {tuple(labels.shape)} of {labels.dtype}")
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < net.classes:
-        raise ValueError(f"labels must lie in 0 … {net.classes - 1}, got {labels.min()} … {labels.max()}")
+    labels = class_labels(labels, examples=len(x), classes=net.classes)
     with torch.enable_grad():
         states = [_finite_embedding(net, x).detach().requires_grad_()]  # also where the parameters are frozen
         for layer in net.layers():

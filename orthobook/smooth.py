@@ -17,12 +17,22 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from orthobook import activations
 from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
-from orthobook.blocks import Hyperplanes, ModifiedResidual, Points, ShiftedFold, register
+from orthobook.blocks import (
+    Feedforward,
+    Hyperplanes,
+    ModifiedResidual,
+    Parameters,
+    Points,
+    ShiftedFold,
+    reflection_bounds,
+    register,
+)
 from orthobook.networks import DeepNetwork
 
 __all__ = ["SmoothFold", "SmoothResidual", "UnevenFold", "perturb_"]
@@ -36,6 +46,10 @@ class NearFold(ShiftedFold):
     def bend(self, z: Points) -> Points:
         """Return φ(z) − τ."""
         return self.activation(z) - self.threshold
+
+    def bend_lipschitz(self, stacks: Parameters) -> float | Float[Tensor, " depth"]:
+        """Return the steepest slope of φ."""
+        return Feedforward.bend_lipschitz(self, stacks)
 
 
 @register("smooth-fold")
@@ -99,6 +113,10 @@ class SmoothResidual(ModifiedResidual):
     def activation(self) -> Activation:
         """The smooth ReLU s_ε with its derivative."""
         return activations.smooth_relu(self.epsilon)
+
+    def lipschitz(self, stacks: Parameters) -> Float[Tensor, " depth"]:
+        """Return the bound of the modified residual layer, which holds for all slopes from 0 to 1."""
+        return reflection_bounds(stacks["frame"])
 
     def creases(self, reach: float, **layer: Tensor) -> Hyperplanes:
         """Return the hyperplanes v_i·x + b_i = 0 if ε = 0; ValueError otherwise, as the layer is smooth."""
