@@ -10,7 +10,18 @@ from orthobook import convolution, groups, origami  # noqa: F401 (architectures 
 from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load
 from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, factorise, is_orthogonal
-from orthobook.jacobian import gradient_norms, jacobian, jacobians, singular_value_range, singular_values
+from orthobook.jacobian import (
+    Coherence,
+    gradient_autocorrelation,
+    gradient_coherence,
+    gradient_coherences,
+    gradient_norms,
+    jacobian,
+    jacobians,
+    singular_value_range,
+    singular_values,
+)
+from orthobook.mean_field import MeanField, mean_field, threshold_for
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
 from orthobook.training import Evaluation, Measurement, Training, TrainingConfig, TrainingDiverged, evaluate, train
@@ -20,9 +31,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Block",
     "Certificate",
+    "Coherence",
     "Dataset",
     "DeepNetwork",
     "Evaluation",
+    "MeanField",
     "Measurement",
     "NotOrthogonal",
     "Split",
@@ -37,16 +50,21 @@ __all__ = [
     "data_sets",
     "evaluate",
     "factorise",
+    "gradient_autocorrelation",
+    "gradient_coherence",
+    "gradient_coherences",
     "gradient_norms",
     "haar",
     "is_orthogonal",
     "jacobian",
     "jacobians",
     "load",
+    "mean_field",
     "orthogonality_error",
     "register",
     "retract",
     "singular_value_range",
     "singular_values",
+    "threshold_for",
     "train",
 ]

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import betainc, gammaln, ndtr
 
 from orthobook._checks import finite_number, whole_number
@@ -56,15 +55,15 @@ class MeanField:
     Arrays have the depth as their first axis, then the shape of the given correlations and mean squares.
     """
 
-    mean_square: Float[Array, "depth_plus_1 *pairs"]  # q_l = ‖x_l‖²/n
-    mean_square2: Float[Array, "depth_plus_1 *pairs"]  # ‖x'_l‖²/n
-    squared_distance: Float[Array, "depth_plus_1 *pairs"]  # ‖x_l − x'_l‖²/n
-    coherence: Float[Array, "depth_plus_1 *pairs"]  # γ_l of the Jacobians of the first l layers
-    fold_rate: Float[Array, "depth *pairs"]  # p_l, the probability that a unit of layer l folds x_{l−1}
-    disagreement: Float[Array, "depth *pairs"]  # d_l, the probability that it folds exactly one of x_{l−1}, x'_{l−1}
+    mean_square: Float[Array, "depth_plus_1 ..."]  # q_l = ‖x_l‖²/n
+    mean_square2: Float[Array, "depth_plus_1 ..."]  # ‖x'_l‖²/n
+    squared_distance: Float[Array, "depth_plus_1 ..."]  # ‖x_l − x'_l‖²/n
+    coherence: Float[Array, "depth_plus_1 ..."]  # γ_l of the Jacobians of the first l layers
+    fold_rate: Float[Array, "depth ..."]  # p_l, the probability that a unit of layer l folds x_{l−1}
+    disagreement: Float[Array, "depth ..."]  # d_l, the probability that it folds exactly one of x_{l−1}, x'_{l−1}
 
     @property
-    def correlation(self) -> Float[Array, "depth_plus_1 *pairs"]:
+    def correlation(self) -> Float[Array, "depth_plus_1 ..."]:
         """The cosines ρ_l of the angles between x_l and x'_l."""
         return 1 - _versine(self.mean_square, self.mean_square2, self.squared_distance)
 
@@ -112,15 +111,7 @@ def mean_field(
     Gaussian weights, n → ∞).
     """
     threshold, fraction, width = _fold(architecture, depth, width, options)
-    q, q2, cosine = _starts(correlation, mean_square, mean_square2)
-    distance, gamma = q + q2 - 2 * cosine * np.sqrt(q * q2), np.ones_like(q)
-    states, layers = [(q, q2, distance, gamma)], []
-    for _ in range(depth):
-        q, q2, distance, rate, differ = _layer(q, q2, distance, threshold, fraction, width)
-        gamma = gamma * (1 - 2 * fraction * differ)
-        states.append((q, q2, distance, gamma))
-        layers.append((rate, differ))
-    return MeanField(*map(np.stack, zip(*states, strict=True)), *map(np.stack, zip(*layers, strict=True)))
+    return _recursion(depth, threshold, fraction, width, *_starts(correlation, mean_square, mean_square2))
 
 
 def threshold_for(
@@ -143,9 +134,16 @@ def threshold_for(
         The coherence γ_L that is wanted, above 0 and below 1.
     correlation, mean_square : float
         Of the two first states, as in :func:`mean_field`; both have the same mean square. The default, no correlation,
-        is on the safe side: inputs that are alike agree more.
+        is on the safe side: inputs with a positive one agree more.
     **options
         Options of the architecture other than the threshold, such as ``folds``.
+
+    Returns
+    -------
+    float
+        τ to six decimals. The coherence is not monotone in τ, as a small threshold keeps inputs apart that would
+        otherwise be folded onto each other and agree; of several thresholds this is the largest, above which the
+        coherence only grows.
 
     Raises
     ------
@@ -156,27 +154,32 @@ def threshold_for(
     if not 0 < finite_number("coherence", coherence) < 1:
         raise ValueError(f"coherence must lie between 0 and 1, both excluded, got {coherence!r}")
     if "threshold" in options:
-        raise ValueError("threshold_for finds the threshold: give none")
-    start: dict[str, Any] = {"correlation": finite_number("correlation", correlation)}
-    start |= {"mean_square": finite_number("mean_square", mean_square, positive=True)}
+        raise ValueError(f"threshold_for finds the threshold; got threshold={options['threshold']!r} as well")
+    _, fraction, width = _fold(architecture, depth, width, options)
+    start = finite_number("correlation", correlation), finite_number("mean_square", mean_square, positive=True)
 
-    def excess(threshold: float) -> float:
-        field = mean_field(architecture, depth=depth, width=width, threshold=threshold, **start, **options)
-        return float(field.coherence[-1]) - coherence
+    def reached(thresholds: Array) -> Array:
+        states = _starts(start[0], np.full_like(thresholds, start[1]), None)
+        return _recursion(depth, thresholds, fraction, width, *states).coherence[-1]
 
-    least = excess(0.0) + coherence
-    if coherence < least:
-        raise ValueError(f"at depth {depth} {architecture} has a coherence from {least:.3g} to 1, got {coherence!r}")
-    # at 40 standard deviations nothing folds: the tail is below the smallest number
-    return float(brentq(excess, 0.0, 40 * math.sqrt(mean_square), xtol=1e-6))
+    # beyond ten standard deviations nothing folds; the grid is fine near 0, where the curve may dip
+    grid = 10 * math.sqrt(start[1]) * np.linspace(0, 1, 65) ** 2
+    values = reached(grid)
+    if coherence < values.min():
+        raise ValueError(
+            f"at depth {depth} {architecture} has a coherence between {values.min():.3g} and 1, got {coherence!r}"
+        )
+    while grid[-1] - grid[0] > 1e-6:
+        below = min(int(np.flatnonzero(values <= coherence)[-1]), len(grid) - 2)
+        grid = np.linspace(grid[below], grid[below + 1], 33)
+        values = reached(grid)
+    return float(grid.mean())
 
 
 # --- the parts ---
 
 
-def _fold(
-    architecture: str, depth: int, width: int | None, options: dict[str, Any]
-) -> tuple[float, float, int | None]:
+def _fold(architecture: str, depth: int, width: int | None, options: dict[str, Any]) -> tuple[float, float, int | None]:
     """Return threshold, fold fraction and the dimension of the rotations, having checked what they come from."""
     if architecture not in THRESHOLDED:
         raise ValueError(
@@ -211,6 +214,26 @@ def _starts(correlation: ArrayLike, mean_square: ArrayLike, mean_square2: ArrayL
     return q, q2, cosine
 
 
+def _recursion(
+    depth: int,
+    threshold: float | Array,
+    fraction: float,
+    width: int | None,
+    q: Array,
+    q2: Array,
+    cosine: Array,
+) -> MeanField:
+    """Go through the layers; thresholds may be an array as well."""
+    distance, gamma = q + q2 - 2 * cosine * np.sqrt(q * q2), np.ones_like(q)
+    states, layers = [(q, q2, distance, gamma)], []
+    for _ in range(depth):
+        q, q2, distance, rate, differ = _layer(q, q2, distance, threshold, fraction, width)
+        gamma = gamma * (1 - 2 * fraction * differ)
+        states.append((q, q2, distance, gamma))
+        layers.append((rate, differ))
+    return MeanField(*map(np.stack, zip(*states, strict=True)), *map(np.stack, zip(*layers, strict=True)))
+
+
 def _versine(q: Array, q2: Array, distance: Array) -> Array:
     """Return 1 − cos θ from the lengths of a triangle's sides, without losing small angles."""
     gap = np.sqrt(q) - np.sqrt(q2)
@@ -218,7 +241,7 @@ def _versine(q: Array, q2: Array, distance: Array) -> Array:
 
 
 def _layer(
-    q: Array, q2: Array, distance: Array, threshold: float, fraction: float, width: int | None
+    q: Array, q2: Array, distance: Array, threshold: float | Array, fraction: float, width: int | None
 ) -> tuple[Array, ...]:
     """Return what one layer makes of the mean squares and the squared distance, the fold rate and the disagreement."""
     root, root2 = np.sqrt(q), np.sqrt(q2)

@@ -275,6 +275,18 @@ def _five_passes() -> tuple[Cell, ...]:
     )
 
 
+def _coherence() -> tuple[Cell, ...]:
+    """Members whose singular values are all 1, and whose gradients agree from hardly at all to entirely."""
+    thresholds = (0.5, 1.0, 1.5, 2.0, 3.0)
+    folds = [_exact(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (*thresholds, 4.0)]
+    skips = [
+        _exact(f"modified residual, τ = {tau:g}", "modified-residual", skip=True, threshold=tau)
+        for tau in (0.0, *thresholds)
+    ]
+    ladder = (CONTENDERS["absolute value"], *folds, VARIANTS["linear"], *skips)
+    return tuple(Cell(contender=c, depth=depth, mode="constrained") for depth in (100, 500) for c in ladder)
+
+
 def _verification() -> tuple[Cell, ...]:
     budget = {"data": "fashion-mnist-small", "steps": 100}
     return tuple(Cell(contender=c, depth=10, mode=_mode(c), rates=(3e-3,), budget=budget) for c in CONTENDERS.values())
@@ -312,6 +324,11 @@ STUDIES = {
             name="five-passes",
             question="Does the comparison at 100 layers change with five times the training?",
             cells=_five_passes(),
+        ),
+        Study(
+            name="coherence",
+            question="How does accuracy depend on the agreement of gradients, at equal singular values?",
+            cells=_coherence(),
         ),
     )
 }
