@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal, norm
@@ -223,7 +223,7 @@ def test_the_whole_way_to_the_order_of_one_over_n(simulated, depth):
 # --- the real architectures ---
 
 
-def layer_by_layer(architecture, threshold, layers=600, **size):
+def layer_by_layer(architecture, threshold, layers=1500, **size):
     """Return for many independent layers what each makes of one pair: mean squares, distances and coherence."""
     net = ob.build(
         architecture, depth=layers, classes=2, threshold=threshold, dtype=torch.float64, device="cpu", seed=3, **size
@@ -245,7 +245,7 @@ def layer_by_layer(architecture, threshold, layers=600, **size):
     return x.numpy(), np.array(found)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("architecture", THRESHOLDED)
 def test_every_architecture_is_the_same_recursion(architecture, threshold):
     """One layer's means are exact in every width, and as layers are drawn independently they are a recursion."""
@@ -259,7 +259,7 @@ def test_every_architecture_is_the_same_recursion(architecture, threshold):
     options = {"channels": 6, "image_shape": (2, 2), "downsampling": 0} if image else {}
     field = mean_field(architecture, depth=1, threshold=threshold, **width, **options, **folds, **start)
     expected = [v[1].mean() for v in (field.mean_square, field.mean_square2, field.squared_distance, field.coherence)]
-    assert (np.abs(found.mean(axis=0) - expected) <= 3.5 * errors(found.T) + 1e-12).all()
+    assert (np.abs(found.mean(axis=0) - expected) <= 3 * errors(found.T) + 1e-12).all()
 
 
 def measured_coherence(architecture, seed=0, pairs=8, **options):
@@ -289,7 +289,8 @@ def test_wrong_thresholds_and_other_networks_miss():
 # --- thresholds ---
 
 
-@given(st.integers(1, 300), st.floats(0.05, 0.99), st.sampled_from([None, 16, 64]), st.floats(0, 0.9))
+@settings(max_examples=20)
+@given(st.integers(1, 200), st.floats(0.05, 0.99), st.sampled_from([None, 16, 64]), st.floats(0, 0.9))
 def test_thresholds_solve_the_recursion_and_beyond_it_only_grows(depth, target, width, correlation):
     try:
         threshold = threshold_for(depth, target, width=width, correlation=correlation)
