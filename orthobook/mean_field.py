@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import betainc, gammaln, ndtr
 
 from orthobook._checks import finite_number, whole_number
@@ -141,7 +142,7 @@ def threshold_for(
     Returns
     -------
     float
-        τ to six decimals. The coherence is not monotone in τ, as a small threshold keeps inputs apart that would
+        τ, to six decimals. The coherence is not monotone in τ, as a small threshold keeps inputs apart that would
         otherwise be folded onto each other and agree; of several thresholds this is the largest, above which the
         coherence only grows.
 
@@ -169,11 +170,12 @@ def threshold_for(
         raise ValueError(
             f"at depth {depth} {architecture} has a coherence between {values.min():.3g} and 1, got {coherence!r}"
         )
-    while grid[-1] - grid[0] > 1e-6:
-        below = min(int(np.flatnonzero(values <= coherence)[-1]), len(grid) - 2)
-        grid = np.linspace(grid[below], grid[below + 1], 33)
-        values = reached(grid)
-    return float(grid.mean())
+    below = int(np.flatnonzero(values <= coherence)[-1])
+
+    def excess(threshold: float) -> float:
+        return float(reached(np.array(threshold))) - coherence
+
+    return float(brentq(excess, grid[below], grid[below + 1], xtol=1e-6))
 
 
 # --- the parts ---
