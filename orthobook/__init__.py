@@ -19,6 +19,10 @@ from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load
 from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, factorise, is_orthogonal
 from orthobook.jacobian import (
+    Coherence,
+    gradient_autocorrelation,
+    gradient_coherence,
+    gradient_coherences,
     gradient_norms,
     jacobian,
     jacobians,
@@ -26,6 +30,7 @@ from orthobook.jacobian import (
     singular_value_range,
     singular_values,
 )
+from orthobook.mean_field import MeanField, mean_field, threshold_for
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.orthogonal import haar, orthogonality_error, retract
 from orthobook.persistence import persistent_dimension, persistent_subspace
@@ -37,9 +42,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Block",
     "Certificate",
+    "Coherence",
     "Dataset",
     "DeepNetwork",
     "Evaluation",
+    "MeanField",
     "Measurement",
     "NotOrthogonal",
     "Split",
@@ -56,6 +63,9 @@ __all__ = [
     "data_sets",
     "evaluate",
     "factorise",
+    "gradient_autocorrelation",
+    "gradient_coherence",
+    "gradient_coherences",
     "gradient_norms",
     "haar",
     "is_orthogonal",
@@ -63,6 +73,7 @@ __all__ = [
     "jacobians",
     "lipschitz_bound",
     "load",
+    "mean_field",
     "numerical_ranks",
     "orthogonality_error",
     "persistent_dimension",
@@ -72,5 +83,6 @@ __all__ = [
     "singular_value_range",
     "singular_values",
     "smallest_perturbation",
+    "threshold_for",
     "train",
 ]

@@ -6,12 +6,20 @@ Every block knows J_l in closed form, so J is carried forward through the layers
 grow with depth, and nothing is differentiated. Where J is too large to be formed, as for images, its largest and
 smallest singular values come from the products v ↦ Jv (the blocks' closed form) and u ↦ Jᵀu (differentiation) alone,
 by Lanczos's method.
+
+How far the Jacobians at two inputs agree is their gradient coherence, the cosine
+
+    γ(x, x') = tr JᵀJ' / √(tr JᵀJ · tr J'ᵀJ'),    which is tr JᵀJ'/n where both are orthogonal.
+
+The traces are n times the mean of ⟨Jv, J'v⟩ over random directions v, so they need no whole Jacobian either.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +28,28 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional
 
-from orthobook._checks import class_labels, finite_number
-from orthobook.blocks import Points
+from orthobook._checks import class_labels, finite_number, whole_number
+from orthobook.blocks import Points, Tangents
 from orthobook.networks import DeepNetwork
-from orthobook.orthogonal import full_precision
+from orthobook.orthogonal import full_precision, haar
 
-__all__ = ["gradient_norms", "jacobian", "jacobians", "numerical_ranks", "singular_value_range", "singular_values"]
+__all__ = [
+    "Coherence",
+    "gradient_autocorrelation",
+    "gradient_coherence",
+    "gradient_coherences",
+    "gradient_norms",
+    "jacobian",
+    "jacobians",
+    "numerical_ranks",
+    "singular_value_range",
+    "singular_values",
+]
+
+EXACT_UP_TO = 512
+"""The largest width at which a coherence is computed from all directions unless a number of them is asked for."""
+FEW_PROBES = 64
+"""The number of random directions otherwise."""
 
 
 @torch.no_grad()
@@ -56,18 +80,26 @@ def jacobians(
     ValueError
         If the inputs have another shape or dtype than the network's, or are not finite.
     """
+    for tangents in _pushed(net, x, torch.eye(net.width, dtype=torch.float64), dtype):
+        yield tangents.flatten(2).mT
+
+
+def _pushed(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], frame: Float[Tensor, "n k"], dtype: torch.dtype | None
+) -> Iterator[Tangents]:
+    """Yield J v for every column v of the frame and the Jacobian J of the first l layers, l = 1 … L."""
     dtype = net.dtype if dtype is None else dtype
     # Apple's MPS has no float64: there the CPU takes over.
     device = torch.device("cpu") if net.device.type == "mps" and dtype == torch.float64 else net.device
     with full_precision(net.device):
         state = _finite_embedding(net, x).to(device, dtype)
-    directions = torch.eye(net.width, dtype=dtype, device=device).reshape(1, net.width, *state.shape[1:])
+    directions = frame.mT.to(device, dtype).reshape(1, frame.shape[1], *state.shape[1:])
     tangents = directions.repeat(len(x), *[1] * (directions.ndim - 1))
     layers = net.layers(dtype=dtype, device=device)
     for _ in range(net.depth):
         with full_precision(device):  # around each layer alone: the caller's own settings hold between them
             state, tangents = net.block.push(state, tangents, **next(layers))
-        yield tangents.flatten(2).mT
+        yield tangents
 
 
 def _finite_embedding(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Points:
@@ -111,6 +143,139 @@ def numerical_ranks(
     finite_number("tolerance", tolerance, positive=True)
     ranks = [(torch.linalg.svdvals(J) > tolerance).sum(-1) for J in jacobians(net, x, dtype=dtype)]
     return torch.stack(ranks)
+
+
+class Coherence(NamedTuple):
+    """Gradient coherences of pairs of inputs, and their standard errors; 0 where all directions were used."""
+
+    value: Float[Tensor, " batch"]
+    standard_error: Float[Tensor, " batch"]
+
+
+@torch.no_grad()
+def gradient_coherences(
+    net: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    x2: Float[Tensor, "batch inputs"],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Iterator[Coherence]:
+    """Yield the gradient coherence of the first l layers for pairs of inputs, for l = 1 … L.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network.
+    x, x2 : Tensor, shape (batch, inputs)
+        The inputs of each pair, finite.
+    probes : int, optional
+        Number k of random directions from 2 to the width n, the columns of a Haar frame. All n, the default up to
+        n = 512, give the exact value. Beyond that the default is 64.
+    seed : int
+        Fixes the directions.
+    dtype : torch.dtype, optional
+        Precision to compute in, the network's by default.
+
+    Yields
+    ------
+    Coherence
+        ``value`` and ``standard_error``, both of shape (batch,). The error is the jackknife's over the directions,
+        times √(1 − k/n), as they are drawn without replacement. A Jacobian that is 0 has no direction: the value is
+        nan.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are not of one shape that the network takes or not finite, or the number of probes is not allowed.
+    """
+    if x.shape != x2.shape:
+        raise ValueError(f"x and x2 must have the same shape, got {tuple(x.shape)} and {tuple(x2.shape)}")
+    frame = _probes(net, probes, seed)
+    for tangents in _pushed(net, torch.cat((x, x2)), frame, dtype):
+        first, second = tangents.flatten(2).split(len(x))
+        yield _cosine(first, second, math.sqrt(1 - frame.shape[1] / net.width))
+
+
+def gradient_coherence(
+    net: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    x2: Float[Tensor, "batch inputs"],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Coherence:
+    """Return the gradient coherence of the whole trunk for pairs of inputs; all as in :func:`gradient_coherences`."""
+    layers = gradient_coherences(net, x, x2, probes=probes, seed=seed, dtype=dtype)
+    (last,) = deque(layers, maxlen=1)
+    return last
+
+
+def _probes(net: DeepNetwork, probes: int | None, seed: int) -> Float[Tensor, "n k"]:
+    """Return orthonormal directions: the unit vectors if it is all of them, as every basis gives the same trace."""
+    n = net.width
+    if probes is None:
+        probes = n if n <= EXACT_UP_TO else FEW_PROBES
+    if whole_number("probes", probes, least=min(n, 2)) > n:
+        raise ValueError(f"probes must be at most the width {n}, got {probes}")
+    if probes == n:
+        return torch.eye(n, dtype=torch.float64)
+    return haar(n, probes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _cosine(first: Float[Tensor, "batch k n"], second: Float[Tensor, "batch k n"], correction: float) -> Coherence:
+    """Return Σ ⟨a, b⟩ / √(Σ |a|² Σ |b|²) over the k probes, and the jackknife's error times a correction."""
+    sums = torch.stack([(a * b).sum(-1) for a, b in ((first, second), (first, first), (second, second))])
+    inner, square, square2 = sums.sum(-1)
+    value = inner / (square * square2).sqrt()
+    if correction == 0:
+        return Coherence(value, torch.zeros_like(value))
+    inner, square, square2 = sums.sum(-1, keepdim=True) - sums  # without one of the probes
+    without = inner / (square * square2).sqrt()
+    k = without.shape[-1]
+    return Coherence(value, correction * (k - 1) / math.sqrt(k) * without.std(-1))
+
+
+@torch.no_grad()
+def gradient_autocorrelation(
+    net: DeepNetwork,
+    x: Float[Tensor, "points inputs"],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Float[Tensor, " points"]:
+    """Return how far input gradients agree at a distance along a curve: the mean of γ(x_t, x_{t+h}) over t, for each h.
+
+    For a read-out u·x_L with a random direction u the input gradient at x_t is g_t = J(x_t)ᵀu, and E g_t·g_s over u is
+    tr J(x_t)ᵀJ(x_s) times a constant. So this is the autocorrelation that Balduzzi et al. (2017) draw, averaged over
+    read-outs.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network.
+    x : Tensor, shape (points, inputs)
+        Inputs along a curve, evenly spaced, finite.
+    probes, seed, dtype
+        As in :func:`gradient_coherences`.
+
+    Returns
+    -------
+    Tensor, shape (points,)
+        The autocorrelation at the lags 0 … points − 1; it is 1 at 0.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`gradient_coherences`.
+    """
+    (tangents,) = deque(_pushed(net, x, _probes(net, probes, seed), dtype), maxlen=1)
+    unit = functional.normalize(tangents.flatten(1), dim=1)
+    gamma = unit @ unit.mT
+    return torch.stack([gamma.diagonal(lag).mean() for lag in range(len(x))])
 
 
 def singular_value_range(

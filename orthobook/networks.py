@@ -19,6 +19,7 @@ from torch.nn.utils import skip_init
 
 from orthobook._checks import whole_number
 from orthobook.blocks import Block, Points, block, gaussian
+from orthobook.mean_field import threshold_for
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
 
 __all__ = ["DeepNetwork", "best_device", "build"]
@@ -59,6 +60,7 @@ def build(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
+    coherence: float | None = None,
     **options: Any,
 ) -> DeepNetwork:
     """Build a deep network by the name of its architecture.
@@ -78,6 +80,9 @@ def build(
         ``torch.float32`` or ``torch.float64``.
     device : torch.device or str, optional
         Where the network lives; by default :func:`best_device`.
+    coherence : float, optional
+        In place of a threshold: the gradient coherence that two inputs without correlation shall have at the start,
+        above 0 and below 1. :func:`orthobook.threshold_for` finds the threshold.
     **options
         Options of the architecture, such as ``threshold``, ``folds`` or ``branch_scale``: the fields of its block.
 
@@ -100,6 +105,10 @@ def build(
     >>> net(torch.zeros(5, 784, device=net.device)).shape
     torch.Size([5, 10])
     """
+    if coherence is not None:
+        if "threshold" in options:
+            raise ValueError(f"give coherence={coherence!r} or threshold={options['threshold']!r}, not both")
+        options["threshold"] = threshold_for(depth, coherence, architecture, width, **options)
     kind = block(architecture, **options)
     depth, classes = whole_number("depth", depth, least=1), whole_number("classes", classes, least=1)
     width, inputs = kind.sizes(width, inputs)

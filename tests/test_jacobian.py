@@ -212,3 +212,70 @@ def test_bad_arguments_of_lanczos_are_named(generator):
     plane = ob.build("linear", depth=1, width=2, inputs=20, classes=2, dtype=torch.float64, device="cpu")
     with pytest.raises(ValueError, match="a width of at least 3, got 2; use singular_values"):
         ob.singular_value_range(plane, points(generator))
+
+
+# --- gradient coherence ---
+
+
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_coherence_is_the_cosine_of_the_jacobians(architecture, generator):
+    net = network(architecture, depth=2 if architecture in RECTANGULAR else 5)
+    x, x2 = points(generator), points(generator)
+    J, J2 = (ob.jacobian(net, both).flatten(1) for both in (x, x2))
+    exact = ob.gradient_coherence(net, x, x2)
+    torch.testing.assert_close(exact.value, functional.cosine_similarity(J, J2))
+    assert torch.equal(exact.standard_error, torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(ob.gradient_coherence(net, x, x).value, torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("architecture", EXACT_DENSE)
+def test_coherence_of_orthogonal_jacobians_is_their_mean_product(architecture, generator):
+    net = network(architecture)
+    x, x2 = points(generator), points(generator)
+    J, J2 = ob.jacobian(net, x), ob.jacobian(net, x2)
+    layers = list(ob.gradient_coherences(net, x, x2))
+    assert len(layers) == net.depth
+    torch.testing.assert_close(layers[-1].value, (J * J2).sum((1, 2)) / net.width)
+
+
+def test_errors_of_few_probes_are_the_errors_made(generator):
+    """Over 200 draws of 12 out of 48 directions the mean square of error/standard error is 1, up to 4 · √(2/200)."""
+    net = ob.build("shifted-fold", depth=10, width=48, inputs=20, classes=2, threshold=1, dtype=torch.float64)
+    x, x2 = points(generator, number=1), points(generator, number=1)
+    exact = ob.gradient_coherence(net, x, x2).value
+    found = [ob.gradient_coherence(net, x, x2, probes=12, seed=seed) for seed in range(200)]
+    scores = torch.stack([(value - exact) / error for value, error in found])
+    # the estimated error has 11 degrees of freedom: the mean square of a t variable is 11/9
+    assert abs(scores.square().mean() * 9 / 11 - 1) < 0.4
+    assert abs(scores.mean()) < 4 / 200**0.5
+
+
+def test_wide_networks_take_64_probes_and_repeat(generator):
+    size = {"channels": 4, "image_shape": (12, 12), "downsampling": 0}
+    net = ob.build("conv-shifted-fold", depth=3, classes=2, threshold=0.5, dtype=torch.float64, device="cpu", **size)
+    x, x2 = (torch.randn(2, 144, generator=generator, dtype=torch.float64) for _ in range(2))
+    few = ob.gradient_coherence(net, x, x2)
+    assert (few.standard_error > 0).all()
+    exact = ob.gradient_coherence(net, x, x2, probes=576)
+    assert ((few.value - exact.value).abs() <= 4 * few.standard_error).all()
+    again = ob.gradient_coherence(net, x, x2, probes=64)
+    assert all(torch.equal(one, other) for one, other in zip(few, again, strict=True))
+
+
+def test_autocorrelation_averages_the_coherence_of_a_lag(generator):
+    net, x = network("relu-orthogonal"), points(generator, number=6)
+    found = ob.gradient_autocorrelation(net, x)
+    assert found.shape == (6,)
+    for lag in range(6):
+        expected = ob.gradient_coherence(net, x[: 6 - lag], x[lag:]).value.mean()
+        torch.testing.assert_close(found[lag], expected)
+
+
+def test_bad_arguments_of_coherence_are_named(generator):
+    net, x = network("shifted-fold"), points(generator)
+    with pytest.raises(ValueError, match=r"x and x2 must have the same shape, got \(3, 20\) and \(2, 20\)"):
+        ob.gradient_coherence(net, x, x[:2])
+    with pytest.raises(ValueError, match="probes must be at most the width 16, got 17"):
+        ob.gradient_coherence(net, x, x, probes=17)
+    with pytest.raises(ValueError, match="probes must be a whole number of at least 2, got 1"):
+        ob.gradient_coherence(net, x, x, probes=1)
