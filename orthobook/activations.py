@@ -25,6 +25,7 @@ __all__ = [
     "Activation",
     "absolute",
     "fold_of",
+    "hard_tanh",
     "identity",
     "leaky_relu",
     "lowered_absolute",
@@ -122,6 +123,18 @@ def shifted_fold(threshold: float) -> Activation:
         lambda z: _sign(z + threshold),
         slopes=(1.0, -1.0),
         breakpoints=(-threshold,),
+    )
+
+
+def hard_tanh(limit: float) -> Activation:
+    """Return σ(t) = clip(t, −c, c): of slope 1 within c of 0, flat beyond. ValueError if c is not positive."""
+    limit = finite_number("limit", limit, positive=True)
+    return Activation(
+        f"hard tanh, c = {limit:g}",
+        lambda z: z.clamp(-limit, limit),
+        lambda z: ((z >= -limit) & (z < limit)).to(z.dtype),
+        slopes=(1.0, 0.0),
+        breakpoints=(-limit, limit),
     )
 
 

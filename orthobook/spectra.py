@@ -1,0 +1,793 @@
+"""The singular values of wide random networks' Jacobians, by free probability.
+
+Let Λ be a squared singular value of J, M(ζ) = E Λ/(ζ − Λ) and κ = (1 + M)/M. Where the factors of J = J_L ⋯ J_1 are
+free, each has its own argument ζ_l, with M_l(ζ_l) = M(ζ), and since S-transforms multiply, S_l = κ/ζ_l,
+
+    ζ/κ = ∏ ζ_l/κ        P(Λ > λ) = Im [Σ U_l(ζ_l) − (L − 1) log(κ − 1)]/π  at ζ = λ + i0,  U_l' = (1 + M_l)/ζ_l
+
+    D = diag σ'(z), Haar weights      M_l = E T/(ζ_l − T),  T = σ'(z)²       U_l = E log(ζ_l − T)
+    a Gaussian weight, variance 1/n   ζ_l = κ²/(κ − 1)                       U_l = log(κ − 1) + M
+    I + W₂DW₁, Gaussian, strength c   M_l = (r − 1)/2 + E cTy/(1 − cTy),     U_l = 2M − log(r − 1) − r + E log(1 − cTy)
+                                      y = (r² − 1)/4,  ζ_l = (1 + M)²/y
+
+c is the product of the two weights' variances times n². The last row holds as I + W₂DW₁ has the singular values of
+u + W₂DW₁, u Haar: R-diagonal elements, free, so that their determining series add; that of an element a is the inverse
+of z ↦ z(1 + z) S_{aa*}(z). The equations are solved far from the spectrum, where M = E Λ/ζ, and followed to the real
+axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike, NDArray
+from scipy.integrate import trapezoid
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri
+
+from orthobook import activations
+from orthobook._checks import finite_number, whole_number
+from orthobook.activations import Activation
+from orthobook.blocks import Feedforward, ReLUHe, ReLUOrthogonal, Residual, block
+
+__all__ = [
+    "FeedforwardLayer",
+    "ResidualLayer",
+    "SlopeLaw",
+    "SpectralLaw",
+    "feedforward_law",
+    "mean_squares",
+    "product_law",
+    "residual_law",
+    "slope_law",
+    "spectral_law",
+]
+
+Reals = NDArray[np.float64]
+Complexes = NDArray[Any]  # complex numbers: NumPy's stubs lose track of them in sums and powers
+
+_REACH = 9.0  # a standard normal variable is larger with probability 2e-19
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # on panels of width 1: to rounding where σ is analytic nearby
+_QUANTILES = 2**14
+_POINTS = 512  # at which a law is tabulated
+_BELOW = 1e-5  # the share of the singular values that a table may leave out where they reach down to 0
+_ANGLE = 1e-12  # how near to the real axis, in arg ζ, the equations are followed
+_INSIDE = 1e-8  # |sin arg κ| is smaller than this outside of the support, and larger inside
+
+
+# --- the law of the squared slopes ---
+
+
+@dataclass(frozen=True, eq=False)
+class SlopeLaw:
+    """The law of T = σ'(z)² as values with weights: exact where σ is piecewise affine, else a quadrature rule."""
+
+    squares: Float[Reals, " values"]
+    weights: Float[Reals, " values"]
+    quantiles: Float[Reals, " quantiles"] | None = None  # of a smooth σ, equally likely ones; None where exact
+
+    def mean(self, power: int = 1) -> float:
+        """Return E T^power."""
+        return float(self.weights @ self.squares**power)
+
+    @property
+    def atom(self) -> float:
+        """P(T = 0): the share of the flat units."""
+        return float(self.weights[self.squares == 0].sum())
+
+    @property
+    def constant(self) -> bool:
+        """Whether T is one number, up to rounding."""
+        return bool(np.ptp(self.squares) <= 1e-12 * self.squares.max())
+
+
+def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float = 0.0) -> SlopeLaw:
+    """Return the law of σ'(√q·z + b)², z standard normal.
+
+    Where the activation states its slopes and breakpoints the law is discrete and exact. Otherwise it is a quadrature
+    rule, exact to rounding for σ that is smooth on the scale of 1 (Gauss and Legendre's, on panels).
+
+    Parameters
+    ----------
+    activation : Activation
+        σ with its derivative.
+    mean_square : float
+        q, at least 0.
+    bias : float
+        b.
+
+    Raises
+    ------
+    ValueError
+        If q is negative or not finite, b is not finite, or σ'(√q·z + b) is not square-integrable: E T is infinite, or
+        carried by values of z too rare to be resolved.
+    """
+    deviation = math.sqrt(_not_negative("mean_square", mean_square))
+    bias = finite_number("bias", bias)
+    if deviation == 0:
+        return SlopeLaw(_at(activation.derivative, np.array([bias])) ** 2, np.ones(1))
+    if activation.slopes is not None and activation.breakpoints is not None:
+        reach = _REACH * deviation + abs(bias)
+        ends = np.array(sorted(activation.breakpoints_within(reach)))
+        inner = (ends[1:] + ends[:-1]) / 2
+        between = np.concatenate([ends[:1] - 1, inner, ends[-1:] + 1]) if ends.size else np.zeros(1)
+        weights = np.diff(ndtr(np.concatenate([[-np.inf], (ends - bias) / deviation, [np.inf]])))
+        return SlopeLaw(*_merged(_at(activation.derivative, between) ** 2, weights))
+    nodes, weights = _normal_rule(activation, deviation, bias)
+    squares = _at(activation.derivative, deviation * nodes + bias) ** 2
+    _integral(activation, "σ'", squares, nodes, weights)
+    shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    quantiles = np.sort(_at(activation.derivative, deviation * ndtri(shares) + bias) ** 2)
+    return SlopeLaw(*_merged(squares, weights), quantiles)
+
+
+def mean_squares(
+    activation: Activation,
+    depth: int,
+    *,
+    weight_scale: float = 1.0,
+    bias_variance: float = 0.0,
+    bias: float = 0.0,
+    mean_square: float = 1.0,
+) -> Float[Reals, " depth"]:
+    """Return the mean squares q_1 … q_L of a wide feedforward network's preactivations W_l x_{l−1}.
+
+    q_1 = σ_w² q + σ_b², then q_{l+1} = σ_w² E σ(√q_l·z + b)² + σ_b² (Poole et al. 2016; Pennington et al. 2017).
+    Parameters and errors as in :func:`feedforward_law`.
+    """
+    scale, added = _positive("weight_scale", weight_scale) ** 2, _not_negative("bias_variance", bias_variance)
+    squares = [scale * _not_negative("mean_square", mean_square) + added]
+    for _ in range(1, whole_number("depth", depth, least=1)):
+        squares.append(scale * _output_square(activation, squares[-1], bias) + added)
+    return np.array(squares)
+
+
+def _output_square(activation: Activation, mean_square: float, bias: float = 0.0) -> float:
+    """Return E σ(√q·z + b)²."""
+    deviation = math.sqrt(mean_square)
+    nodes, weights = _normal_rule(activation, deviation, bias)
+    return _integral(activation, "σ", _at(activation, deviation * nodes + bias) ** 2, nodes, weights)
+
+
+def _normal_rule(activation: Activation, deviation: float, bias: float) -> tuple[Reals, Reals]:
+    """Return a rule for E f(z), z standard normal: panels that no breakpoint divides and σ cannot vary much on."""
+    ends = np.linspace(-_REACH, _REACH, math.ceil(2 * _REACH * max(1.0, deviation)) + 1)
+    if activation.breakpoints is not None and deviation > 0:
+        bends = np.array(activation.breakpoints_within(_REACH * deviation + abs(bias)))
+        bends = (bends - bias) / deviation
+        ends = np.unique(np.concatenate([ends, bends[np.abs(bends) < _REACH]]))
+    half, centres = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
+    nodes = (centres[:, None] + half[:, None] * _NODES).ravel()
+    weights = (half[:, None] * _WEIGHTS).ravel() * np.exp(-(nodes**2) / 2)
+    return nodes, weights / weights.sum()
+
+
+def _integral(activation: Activation, what: str, squares: Reals, nodes: Reals, weights: Reals) -> float:
+    """Return the mean of squares; ValueError where it is not finite, or its tail still counts at the ends."""
+    terms = squares * weights
+    total = float(terms.sum())
+    if not math.isfinite(total) or terms[np.abs(nodes) > _REACH - 1].sum() > 1e-9 * total:
+        raise ValueError(
+            f"{what} of {activation.name} must be square-integrable under the normal law, "
+            f"got a mean square of {total:.3g} for |z| up to {_REACH:g} and more beyond"
+        )
+    return total
+
+
+def _merged(squares: Reals, weights: Reals) -> tuple[Reals, Reals]:
+    """Return the different values, to rounding, with the sums of their weights."""
+    if not np.isfinite(squares).all():
+        raise ValueError(f"slopes must be finite, got squares up to {np.max(squares)}")
+    ascending = np.argsort(squares)
+    squares, weights = squares[ascending], weights[ascending]
+    first = np.concatenate([[True], np.diff(squares) > 1e-13 * squares[1:]])
+    sums = np.bincount(np.cumsum(first) - 1, weights)
+    kept = sums > 1e-15
+    return squares[first][kept], sums[kept] / sums[kept].sum()
+
+
+def _at(function: Callable[[torch.Tensor], torch.Tensor], points: Reals) -> Reals:
+    return np.asarray(function(torch.from_numpy(points)), dtype=np.float64)
+
+
+def _positive(name: str, value: float) -> float:
+    return finite_number(name, value, positive=True)
+
+
+def _not_negative(name: str, value: float) -> float:
+    value = finite_number(name, value)
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0, got {value!r}")
+    return value
+
+
+# --- layers ---
+
+
+@dataclass(frozen=True, eq=False)
+class FeedforwardLayer:
+    """A layer with the Jacobian DW: D of independent slopes, W a multiple of a Haar or of a Gaussian matrix.
+
+    ``weight_scale`` is σ_w: W is σ_w times orthogonal or, where ``gaussian``, has entries of variance σ_w²/n.
+    """
+
+    slopes: SlopeLaw
+    weight_scale: float = 1.0
+    gaussian: bool = False
+
+    def __post_init__(self) -> None:
+        _positive("weight_scale", self.weight_scale)
+
+    @property
+    def mean(self) -> float:
+        """The mean of its squared singular values."""
+        return self.slopes.mean() * self.weight_scale**2
+
+    @property
+    def relative_variance(self) -> float:
+        """The variance of its squared singular values, divided by their mean's square."""
+        return self.slopes.mean(2) / self.slopes.mean() ** 2 - 1 + self.gaussian
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualLayer:
+    """A layer with the Jacobian I + W₂DW₁: D of independent slopes, W₁ and W₂ Gaussian.
+
+    ``strength`` is c: where the entries have variances σ₁²/n and σ₂²/n and the branch the factor s, c = s²σ₁²σ₂².
+    """
+
+    slopes: SlopeLaw
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _not_negative("strength", self.strength)
+
+    @property
+    def mean(self) -> float:
+        """The mean of its squared singular values."""
+        return 1 + self.strength * self.slopes.mean()
+
+    @property
+    def relative_variance(self) -> float:
+        """The variance of its squared singular values, divided by their mean's square."""
+        return 1 + (self.strength**2 * self.slopes.mean(2) - 1) / self.mean**2
+
+
+Layer = FeedforwardLayer | ResidualLayer
+
+
+# --- the equations ---
+
+
+class _Slopes:
+    """``count`` free factors D of one law, with the unknown u = log ζ_l."""
+
+    def __init__(self, law: SlopeLaw, count: int) -> None:
+        self.values, self.weights, self.count, self.atom = law.squares[:, None], law.weights, count, law.atom
+        self.moments, self.largest = law.weights * law.squares, float(law.squares.max())
+        # a smooth law that reaches down to 0, where the rule's values leave gaps
+        self.vanishing = law.quantiles is not None and law.squares.min() < 1e-6 * law.mean()
+
+    def evaluate(self, u: Complexes) -> tuple[Complexes, ...]:
+        """Return M_l, 1 + M_l, log ζ_l, and the derivatives of M_l and log ζ_l by u."""
+        zeta = np.exp(u)
+        inverse = 1 / (zeta - self.values)
+        M, rest = self.moments @ inverse, zeta * (self.weights @ inverse)  # 1 + M loses digits where M is near −1
+        return M, rest, u, -zeta * (self.moments @ inverse**2), np.ones_like(u)
+
+    def start(self, log_inverse: Complexes) -> Complexes:
+        """Return u for a large 1/M."""
+        return log_inverse + math.log(self.moments.sum())
+
+    def potential(self, u: Complexes, M: Complexes) -> Reals:
+        """Return Im U_l."""
+        return self.weights @ _log(np.exp(u) - self.values).imag
+
+    def size(self, M: float) -> float:
+        """Return log |ζ_l| for ζ_l < 0, where M_l(ζ_l) = M."""
+        v = brentq(lambda v: self.moments @ (1 / (math.exp(v) + self.values[:, 0])) + M, -600, 600)
+        return float(v)
+
+
+class _Branches:
+    """``count`` free factors I + W₂DW₁ of one law, with the unknown u = log(1 − r)."""
+
+    atom, vanishing = 0.0, False
+
+    def __init__(self, law: SlopeLaw, strength: float, count: int) -> None:
+        self.values, self.weights, self.count = strength * law.squares[:, None], law.weights, count
+        self.mean = 1 + strength * law.mean()
+        # ‖I + W₂DW₁‖ is at most 1 + 2·2·√(c max T): either Gaussian matrix has the norm 2
+        self.largest = (1 + 4 * math.sqrt(float(self.values.max()))) ** 2
+
+    def _transform(self, v: Any) -> tuple[Any, Any, Any]:
+        """Return M_l, its derivative by v and y, for v = r − 1."""
+        y = v * (v + 2) / 4
+        inverse = 1 / (1 - self.values * y)
+        moments = self.weights * self.values[:, 0]
+        return v / 2 + y * (moments @ inverse), 0.5 + (v + 1) / 2 * (moments @ inverse**2), y
+
+    def evaluate(self, u: Complexes) -> tuple[Complexes, ...]:
+        """Return M_l, 1 + M_l, log ζ_l, and the derivatives of M_l and log ζ_l by u."""
+        v = -np.exp(u)
+        M, slope, y = self._transform(v)
+        return M, 1 + M, _log((1 + M) ** 2 / y), v * slope, 2 * v * slope / (1 + M) - 2 * (v + 1) / (v + 2)
+
+    def start(self, log_inverse: Complexes) -> Complexes:
+        """Return u for a large 1/M."""
+        return 1j * math.pi - log_inverse + math.log(2 / self.mean)
+
+    def potential(self, u: Complexes, M: Complexes) -> Reals:
+        """Return Im U_l."""
+        v = -np.exp(u)
+        angles = self.weights @ np.angle(1 - self.values * (v * (v + 2) / 4))
+        return 2 * M.imag + math.pi - u.imag - v.imag + angles
+
+    def size(self, M: float) -> float:
+        """Return log |ζ_l| for ζ_l < 0, where M_l(ζ_l) = M."""
+        v = brentq(lambda v: float(self._transform(np.array([v]))[0][0]) - M, -2, 0, xtol=1e-15)
+        return 2 * math.log(1 + M) - math.log(-v * (v + 2) / 4)
+
+
+def _largest(values: Complexes) -> float:
+    return float(np.abs(values).max())
+
+
+def _log(z: Complexes) -> Complexes:
+    """Return log z with Im log z from −π/2 to 3π/2: continuous on the closed upper half-plane."""
+    return np.log(-1j * z) + 0.5j * math.pi
+
+
+class _Product:
+    """The equations of a product of free factors; the unknowns are k = log κ and one u for each kind of factor."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.log_mean = sum(math.log(layer.mean) for layer in layers)
+        self.relative_variance = sum(layer.relative_variance for layer in layers)
+        self.log_scale, self.gaussians = 0.0, 0
+        kinds: dict[tuple[bytes | float | None, ...], list[Layer]] = {}
+        for layer in layers:
+            if isinstance(layer, FeedforwardLayer):
+                self.log_scale += 2 * math.log(layer.weight_scale)
+                self.gaussians += layer.gaussian
+                if layer.slopes.constant:
+                    self.log_scale += math.log(layer.slopes.mean())
+                    continue
+            elif layer.mean == 1:  # no branch
+                continue
+            strength = layer.strength if isinstance(layer, ResidualLayer) else None
+            kinds.setdefault((strength, layer.slopes.squares.tobytes(), layer.slopes.weights.tobytes()), []).append(
+                layer
+            )
+        self.factors: list[_Slopes | _Branches] = [
+            _Branches(alike[0].slopes, alike[0].strength, len(alike))
+            if isinstance(alike[0], ResidualLayer)
+            else _Slopes(alike[0].slopes, len(alike))
+            for alike in kinds.values()
+        ]
+        self.excess = sum(factor.count for factor in self.factors) - 1
+        self.rounding = 1e-14 * (50 + self.excess + self.gaussians)  # at edges and poles it moves the unknowns by more
+        self.atom = max((factor.atom for factor in self.factors), default=0.0)
+
+    def range(self) -> tuple[float, float]:
+        """Return log λ with about the share ``_BELOW`` of the mass outside 0 below it, and a bound on log Λ."""
+        M = -(1 - self.atom) * (1 - _BELOW)
+        k = math.log(abs(1 + 1 / M))
+        low = self.log_scale - self.excess * k + self.gaussians * (k - math.log(-1 / M))
+        high = self.log_scale + self.gaussians * math.log(4)
+        for factor in self.factors:
+            low += factor.count * factor.size(M)
+            high += factor.count * math.log(factor.largest)
+        return low, high + 1e-3
+
+    def solve(self, x: Float[Reals, " points"]) -> tuple[Complexes, Reals]:
+        """Return κ and P(Λ > λ) at ζ = λ + i0, λ = eˣ.
+
+        log ζ goes from far away to x, at a falling angle, then turns to the real axis. Each step is Newton's method
+        from a linear extrapolation, and is halved where it does not converge or leaves the upper half-plane.
+        """
+        far = self.log_mean + math.log1p(self.relative_variance) + 5
+
+        def path(t: float) -> Complexes:
+            angle = 3 - 2.7 * t if t <= 1 else 0.3 * (_ANGLE / 0.3) ** (t - 1)
+            return far + (x - far) * min(t, 1) + 1j * angle
+
+        z = path(0)
+        inverse = z - self.log_mean  # log 1/M to first order
+        found = self._newton(z, np.log1p(np.exp(inverse)), [factor.start(inverse) for factor in self.factors])
+        assert found is not None, "the equations are solved far from the spectrum"
+        t, step = 0.0, 1 / 16
+        while t < 2:
+            ahead = min(t + step, 1 if t < 1 else 2)
+            k, us, rate, rates = found
+            change = (path(ahead) - z) / rate
+            tried = self._newton(path(ahead), k + change, [u + change / r for u, r in zip(us, rates, strict=True)])
+            if tried is None:
+                step /= 2
+                if step < 1e-6:
+                    raise RuntimeError(f"the spectral law's equations were not solved beyond the step {t:.3g} of 2")
+                continue
+            found, t, z, step = tried, ahead, path(ahead), min(1.5 * step, 1 / 8)
+        k, us, _, _ = found
+        M = 1 / np.expm1(k)
+        angles = self.gaussians * M.imag - self.excess * _log(np.expm1(k)).imag
+        angles = angles + sum(f.count * f.potential(u, M) for f, u in zip(self.factors, us, strict=True))
+        return np.exp(k), angles / math.pi
+
+    def inside(self, x: Float[Reals, " points"]) -> NDArray[np.bool_]:
+        """Return whether points belong to the support of log Λ: there κ is not real."""
+        kappa, _ = self.solve(x)
+        return np.asarray(kappa.imag > _INSIDE * np.abs(kappa))
+
+    def _newton(self, z: Complexes, k: Complexes, us: list[Complexes]) -> _Solution | None:
+        """Return k, the us, d log ζ/dk and the dk/du that solve the equations for log ζ = z; None if not found."""
+        for _ in range(12):
+            values = [factor.evaluate(u) for factor, u in zip(self.factors, us, strict=True)]
+            gaps = [k - np.where(np.abs(M) > 1, np.log1p(1 / M), _log(rest / M)) for M, rest, *_ in values]
+            rates = [-slope / (M * rest) for M, rest, _, slope, _ in values]
+            inverse = 1 / np.expm1(k)
+            error = z - self.log_scale + self.excess * k - self.gaussians * (k - _log(np.expm1(k)))
+            rate = -self.excess - self.gaussians * inverse
+            for factor, (_, _, zeta, _, slope), gap, r in zip(self.factors, values, gaps, rates, strict=True):
+                error = error - factor.count * (zeta + slope * gap / r)
+                rate = rate + factor.count * slope / r
+            change = error / rate
+            turns = [(gap + change) / r for gap, r in zip(gaps, rates, strict=True)]
+            k, us = k + change, [u + turn for u, turn in zip(us, turns, strict=True)]
+            size = max(map(_largest, [change, *turns]))
+            if not np.isfinite(size) or size > 3:
+                return None
+            if size < 1e-9 or max(map(_largest, [error, *gaps])) < self.rounding:
+                inside = (k.imag > -1e-9).all() and all(
+                    ((u.imag > -1e-9) & (u.imag < math.pi + 1e-9)).all() for u in us
+                )
+                return (k, us, rate, rates) if inside else None
+        return None
+
+
+_Solution = tuple[Complexes, list[Complexes], Complexes, list[Complexes]]
+
+
+# --- laws of singular values ---
+
+
+def _no_table() -> Reals:
+    return np.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralLaw:
+    """The law of a singular value σ of J: atoms, and a density on one interval, which may hold gaps.
+
+    Attributes
+    ----------
+    atoms : tuple of (float, float)
+        The values that have positive probability, ascending, each with its probability.
+    support : tuple of (float, float) or None
+        The ends of the support of the rest; None if there is no rest. A lower end of 0 is the true one: the table below
+        it leaves out a share of about 1e-5.
+    """
+
+    atoms: tuple[tuple[float, float], ...]
+    support: tuple[float, float] | None = None
+    _logarithms: Float[Reals, " nodes"] = field(default_factory=_no_table, repr=False)  # log σ², as −cos of equal steps
+    _above: Float[Reals, " nodes"] = field(default_factory=_no_table, repr=False)  # what lies above, atoms left out
+    _steps: Float[Reals, " nodes"] = field(default_factory=_no_table, repr=False)  # −dP/dφ, φ the angle of that cosine
+
+    @property
+    def atom(self) -> float:
+        """The probability of 0: the share of the directions that are lost."""
+        return dict(self.atoms).get(0.0, 0.0)
+
+    @property
+    def mass(self) -> float:
+        """The sum of the atoms and the integral of the density: 1, but for errors of the numbers in the table."""
+        return self.moment(0)
+
+    def density(self, x: ArrayLike) -> Reals:
+        """Return the density at singular values x ≥ 0, atoms left out; 0 outside of the support, and at 0."""
+        x = _values("x", x)
+        if self.support is None:
+            return np.zeros_like(x)
+        angle, rate = self._angle(x)
+        inside = rate > 0
+        safe = np.where(inside, x * rate, 1.0)
+        return np.where(inside, 2 * self._interpolated(self._steps)(angle) / safe, 0.0)
+
+    def distribution(self, x: ArrayLike) -> Reals:
+        """Return P(σ ≤ x) at x ≥ 0, atoms included."""
+        x = _values("x", x)
+        below = sum((np.where(x >= place, mass, 0.0) for place, mass in self.atoms), np.zeros_like(x))
+        if self.support is None:
+            return below
+        return below + self._above[0] - self._interpolated(self._above)(self._angle(x)[0])
+
+    def moment(self, order: float) -> float:
+        """Return E σ^order, for an order of at least 0; the order 2 gives the mean squared singular value.
+
+        Raises
+        ------
+        ValueError
+            If the order is negative or not finite: with singular values near 0 such moments need not exist.
+        """
+        order = _not_negative("order", order)
+        atoms = sum(mass * place**order for place, mass in self.atoms)
+        if self.support is None:
+            return atoms
+        # the integrand is smooth and even about both ends of the angle, so that equal weights converge fast
+        values = self._steps * np.exp(order / 2 * self._logarithms)
+        return atoms + float(trapezoid(values, dx=math.pi / (len(values) - 1)))
+
+    def kolmogorov_smirnov(self, samples: ArrayLike, *, resolution: float | None = None) -> float:
+        """Return the largest distance between this distribution function and that of samples.
+
+        Parameters
+        ----------
+        samples : array_like
+            Singular values, pooled: any shape.
+        resolution : float, optional
+            What rounding may have done to a sample, by default 1e-10 of the largest: samples as near as this to an atom
+            count as equal to it, and the functions are compared above this value alone.
+
+        Raises
+        ------
+        ValueError
+            If there is no sample, one is negative or not finite, or the resolution is not positive.
+        """
+        values = np.sort(_values("samples", samples), axis=None)
+        if values.size == 0:
+            raise ValueError("samples must hold at least one singular value, got none")
+        least = _positive("resolution", 1e-10 * float(values[-1] or 1) if resolution is None else resolution)
+        values = np.maximum(values, least)
+        for place, _ in self.atoms:
+            values[np.abs(values - place) <= least] = max(place, least)
+        at = self.distribution(values)
+        jumps = sum((np.where(values == place, mass, 0.0) for place, mass in self.atoms), np.zeros_like(at))
+        upto, before = (np.searchsorted(values, values, side=side) / values.size for side in ("right", "left"))
+        left = np.where(values > least, np.abs(at - jumps - before), 0.0)  # the limits from the left
+        return float(max(np.abs(at - upto).max(), left.max()))
+
+    def _angle(self, x: Reals) -> tuple[Reals, Reals]:
+        """Return φ in [0, π] and d log σ²/dφ at singular values."""
+        low, high = self._logarithms[[0, -1]]
+        with np.errstate(divide="ignore"):
+            cosine = np.clip(((low + high) - 4 * np.log(x)) / (high - low), -1, 1)
+        return np.arccos(cosine), (high - low) / 2 * np.sqrt(1 - cosine**2)
+
+    def _interpolated(self, values: Reals) -> PchipInterpolator:
+        return PchipInterpolator(np.linspace(0, math.pi, len(values)), values)
+
+
+def _values(name: str, values: ArrayLike) -> Reals:
+    array = np.asarray(values, dtype=np.float64)
+    bad = array[~(np.isfinite(array) & (array >= 0))]
+    if bad.size:
+        raise ValueError(f"{name} must be finite and at least 0, got {bad[0]}")
+    return array
+
+
+def product_law(layers: Iterable[Layer]) -> SpectralLaw:
+    """Return the law of the singular values of J = J_L ⋯ J_1, free factors of any of the two kinds.
+
+    Parameters
+    ----------
+    layers : iterable of FeedforwardLayer or ResidualLayer
+        At least one; their order does not matter.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer.
+    """
+    layers = list(layers)
+    if not layers:
+        raise ValueError("a product needs at least one layer, got none")
+    if any(layer.mean == 0 for layer in layers):
+        return SpectralLaw(((0.0, 1.0),))
+    squares = _atoms(layers)
+    atoms = tuple(sorted((math.sqrt(place), mass) for place, mass in squares.items()))
+    product = _Product(layers)
+    if product.gaussians == 0 and not product.factors:
+        return SpectralLaw(atoms)
+    if product.gaussians == 0 and product.excess == 0 and isinstance(product.factors[0], _Slopes):
+        (slopes,) = (
+            layer.slopes for layer in layers if isinstance(layer, FeedforwardLayer) and not layer.slopes.constant
+        )
+        return _law_of_slopes(slopes, product.log_scale, atoms)
+    low, high, soft = _edges(product)
+    angles = np.linspace(0, math.pi, _POINTS + 1)
+    x = (low + high) / 2 - (high - low) / 2 * np.cos(angles)
+    kappa, above = product.solve(x[1:-1])
+    for place, mass in squares.items():
+        above = above - np.where(place > np.exp(x[1:-1]), mass, 0.0)
+    above = np.concatenate([[1 - sum(squares.values())], above, [0.0]])
+    steps = -(1 / (kappa - 1)).imag / math.pi * (high - low) / 2 * np.sin(angles[1:-1])
+    support = (0.0 if soft else math.exp(low / 2), math.exp(high / 2))
+    ends = [max(4 * near - next_, 0.0) / 3 for near, next_ in (steps[:2], steps[:-3:-1])]  # even about both ends
+    return SpectralLaw(atoms, support, x, above, np.concatenate([ends[:1], steps, ends[1:]]))
+
+
+def _atoms(layers: Sequence[Layer]) -> dict[float, float]:
+    """Return the atoms of Λ: ab is one of a free product if the masses of a and b exceed 1 together, by the excess.
+
+    (0 has the larger of the two masses.) A residual layer has one at 1 if more than half of its units are flat.
+    """
+    atoms = {1.0: 1.0}
+    for layer in layers:
+        if isinstance(layer, ResidualLayer):
+            own = {1.0: 1.0 if layer.mean == 1 else 2 * layer.slopes.atom - 1}
+        elif layer.gaussian or not (layer.slopes.quantiles is None or layer.slopes.constant):
+            own = {0.0: layer.slopes.atom}
+        else:
+            scaled = layer.weight_scale**2 * layer.slopes.squares
+            own = dict(zip(scaled.tolist(), layer.slopes.weights.tolist(), strict=True))
+        lost = max(atoms.pop(0.0, 0.0), own.pop(0.0, 0.0))
+        atoms = {a * b: p + q - 1 for a, p in atoms.items() for b, q in own.items() if p + q - 1 > 1e-12}
+        atoms |= {0.0: lost} if lost > 1e-12 else {}
+    return atoms
+
+
+def _law_of_slopes(slopes: SlopeLaw, log_scale: float, atoms: tuple[tuple[float, float], ...]) -> SpectralLaw:
+    """Return the law of √T times a constant."""
+    if slopes.quantiles is None:
+        return SpectralLaw(atoms)
+    positive = slopes.quantiles[slopes.quantiles > 0]
+    logarithms = np.log(positive) + log_scale
+    shares = (np.arange(positive.size) + 0.5) / slopes.quantiles.size
+    low, high = logarithms[[0, -1]]
+    angles = np.linspace(0, math.pi, _POINTS // 4 + 1)
+    x = (low + high) / 2 - (high - low) / 2 * np.cos(angles)
+    above = positive.size / slopes.quantiles.size - np.interp(x, logarithms, shares)
+    above[-1] = 0.0
+    steps = np.maximum(-np.gradient(above, angles), 0.0)
+    return SpectralLaw(atoms, (math.exp(low / 2), math.exp(high / 2)), x, above, steps)
+
+
+def _edges(product: _Product) -> tuple[float, float, bool]:
+    """Return the ends of the support of log Λ, atoms left out, and whether the lower one is a cut of a tail towards 0.
+
+    The support is looked for on a grid, then its ends are closed in, both at once.
+    """
+    low, high = product.range()
+    near = product.log_mean + math.sqrt(product.relative_variance) * np.linspace(-3, 3, 33)
+    grid = np.union1d(np.linspace(low, high, 96), near[(near > low) & (near < high)])
+    (inside,) = np.nonzero(product.inside(grid))
+    if inside.size == 0:
+        raise RuntimeError("no singular value was found where the law must have some; is it narrower than 1e-6?")
+    first, last = inside[[0, -1]]
+    if any(factor.vanishing for factor in product.factors):
+        first = 0
+    soft = bool(first == 0)
+    lower, upper = grid[[max(first - 1, 0), first]], grid[[last, last + 1]]
+    while max(np.ptp(lower), np.ptp(upper)) > 1e-9:
+        grids = [np.linspace(ends[0], ends[1], 18) for ends in (lower, upper)]
+        there = product.inside(np.concatenate(grids))
+        first, last = 0 if soft else int(np.argmax(there[:18])), 17 - int(np.argmax(there[18:][::-1]))
+        lower, upper = grids[0][[max(first - 1, 0), first]], grids[1][[last, min(last + 1, 17)]]
+    return float(lower[1]), float(upper[0]), soft
+
+
+# --- networks ---
+
+
+def feedforward_law(
+    activation: Activation,
+    depth: int,
+    *,
+    weight_scale: float = 1.0,
+    gaussian: bool = False,
+    bias_variance: float = 0.0,
+    bias: float = 0.0,
+    mean_square: float = 1.0,
+) -> SpectralLaw:
+    """Return the law of the singular values of a wide feedforward network's Jacobian ∏ D_l W_l at random weights.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ, the same in all layers; its slopes have the law that the mean squares q_l of the preactivations give them.
+    depth : int
+        L, at least 1.
+    weight_scale : float
+        σ_w > 0: weights are σ_w times orthogonal or, where ``gaussian``, have entries of variance σ_w²/n.
+    gaussian : bool
+        Whether weights are Gaussian instead of Haar.
+    bias_variance, bias : float
+        Variance σ_b² of Gaussian biases, and a constant b that is added to every preactivation.
+    mean_square : float
+        Mean square q of the coordinates of the trunk's first state.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or σ or σ' is not square-integrable under a q_l's normal law.
+    """
+    given = {"weight_scale": weight_scale, "bias_variance": bias_variance, "bias": bias, "mean_square": mean_square}
+    squares = mean_squares(activation, depth, **given)
+    laws = {q: slope_law(activation, q, bias=bias) for q in set(squares.tolist())}
+    return product_law(FeedforwardLayer(laws[q], weight_scale, gaussian) for q in squares.tolist())
+
+
+def residual_law(
+    depth: int,
+    *,
+    activation: Activation = activations.relu,
+    branch_scale: float | None = None,
+    inner_scale: float = math.sqrt(2),
+    outer_scale: float = 1.0,
+    mean_square: float = 1.0,
+) -> SpectralLaw:
+    """Return the law of the singular values of a wide residual network's Jacobian ∏ (I + s W₂D_lW₁).
+
+    Parameters
+    ----------
+    depth : int
+        L, at least 1.
+    activation : Activation
+        σ in the branch W₂σ(W₁x).
+    branch_scale : float, optional
+        s, by default 1/√L.
+    inner_scale, outer_scale : float
+        σ₁ and σ₂ > 0: entries of W₁ and W₂ have the variances σ₁²/n and σ₂²/n.
+    mean_square : float
+        Mean square q of the coordinates of the trunk's first state; it grows by s²σ₂² E σ(σ₁√q·z)² in each layer.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`feedforward_law`.
+    """
+    depth = whole_number("depth", depth, least=1)
+    scale = 1 / math.sqrt(depth) if branch_scale is None else finite_number("branch_scale", branch_scale)
+    inner, outer = _positive("inner_scale", inner_scale) ** 2, _positive("outer_scale", outer_scale) ** 2
+    square, layers = _not_negative("mean_square", mean_square), []
+    for _ in range(depth):
+        layers.append(ResidualLayer(slope_law(activation, inner * square), scale**2 * inner * outer))
+        square += scale**2 * outer * _output_square(activation, inner * square)
+    return product_law(layers)
+
+
+def spectral_law(architecture: str, depth: int, *, mean_square: float = 1.0, **options: Any) -> SpectralLaw:
+    """Return the law of the singular values of an untrained network of a registered architecture, for large widths.
+
+    Parameters
+    ----------
+    architecture : str
+        ``relu-orthogonal``, ``relu-he``, ``residual``, any other feedforward architecture with an activation and
+        orthogonal weights, such as ``tanh-orthogonal``, or one with an orthogonal Jacobian: the point mass at 1.
+    depth : int
+        L, at least 1.
+    mean_square : float
+        Mean square of the coordinates of the trunk's first state; the embedding makes it about 1 for inputs of mean
+        square 1.
+    **options
+        The architecture's options.
+
+    Raises
+    ------
+    ValueError
+        If the architecture or an option is unknown, the architecture is none of these, or an argument is out of range.
+    """
+    depth, kind = whole_number("depth", depth, least=1), block(architecture, **options)
+    if kind.isometric:
+        return SpectralLaw(((1.0, 1.0),))
+    if type(kind) is Residual:
+        return residual_law(depth, branch_scale=kind.branch_scale, mean_square=mean_square)
+    if isinstance(kind, ReLUOrthogonal | ReLUHe):
+        gaussian = isinstance(kind, ReLUHe)
+        scale = {"weight_scale": math.sqrt(2), "mean_square": mean_square}
+        return feedforward_law(activations.relu, depth, gaussian=gaussian, **scale)
+    if isinstance(kind, Feedforward) and kind.orthogonal == ("weight",):
+        biases = kind.biases(1, 2, torch.float64)
+        return feedforward_law(kind.activation, depth, bias=float(biases[0, 0]), mean_square=mean_square)
+    raise ValueError(
+        f"the law of {architecture!r} is not known here; allowed: relu-orthogonal, relu-he, residual, feedforward "
+        "architectures with orthogonal weights, and those with an orthogonal Jacobian"
+    )
