@@ -373,7 +373,6 @@ class _Product:
             for alike in kinds.values()
         ]
         self.excess = sum(factor.count for factor in self.factors) - 1
-        self.rounding = 1e-14 * (50 + self.excess + self.gaussians)  # at edges and poles it moves the unknowns by more
         self.atom = max((factor.atom for factor in self.factors), default=0.0)
 
     def range(self) -> tuple[float, float]:
@@ -428,6 +427,7 @@ class _Product:
 
     def _newton(self, z: Complexes, k: Complexes, us: list[Complexes]) -> _Solution | None:
         """Return k, the us, d log ζ/dk and the dk/du that solve the equations for log ζ = z; None if not found."""
+        previous = math.inf
         for _ in range(12):
             values = [factor.evaluate(u) for factor, u in zip(self.factors, us, strict=True)]
             gaps = [k - np.where(np.abs(M) > 1, np.log1p(1 / M), _log(rest / M)) for M, rest, *_ in values]
@@ -444,11 +444,13 @@ class _Product:
             size = max(map(_largest, [change, *turns]))
             if not np.isfinite(size) or size > 3:
                 return None
-            if size < 1e-9 or max(map(_largest, [error, *gaps])) < self.rounding:
+            # Newton's method squares the error until, at edges and poles early, rounding stops it
+            if size < 1e-9 or previous / 2 < size < 1e-6:
                 inside = (k.imag > -1e-9).all() and all(
                     ((u.imag > -1e-9) & (u.imag < math.pi + 1e-9)).all() for u in us
                 )
                 return (k, us, rate, rates) if inside else None
+            previous = size
         return None
 
 
@@ -486,11 +488,6 @@ class SpectralLaw:
         """The probability of 0: the share of the directions that are lost."""
         return dict(self.atoms).get(0.0, 0.0)
 
-    @property
-    def mass(self) -> float:
-        """The sum of the atoms and the integral of the density: 1, but for errors of the numbers in the table."""
-        return self.moment(0)
-
     def density(self, x: ArrayLike) -> Reals:
         """Return the density at singular values x ≥ 0, atoms left out; 0 outside of the support, and at 0."""
         x = _values("x", x)
@@ -521,9 +518,13 @@ class SpectralLaw:
         atoms = sum(mass * place**order for place, mass in self.atoms)
         if self.support is None:
             return atoms
-        # the integrand is smooth and even about both ends of the angle, so that equal weights converge fast
-        values = self._steps * np.exp(order / 2 * self._logarithms)
-        return atoms + float(trapezoid(values, dx=math.pi / (len(values) - 1)))
+        # By parts: the integral of P(σ > x) d(x^order). In the angle φ equal weights converge fast, as the integrand is
+        # smooth and even about both ends.
+        x = self._logarithms
+        rates = (x[-1] - x[0]) / 2 * np.sin(np.linspace(0, math.pi, len(x)))
+        values = order / 2 * np.exp(order / 2 * x) * self._above * rates
+        rest = math.exp(order / 2 * x[0]) * self._above[0] + trapezoid(values, dx=math.pi / (len(x) - 1))
+        return atoms + float(rest)
 
     def kolmogorov_smirnov(self, samples: ArrayLike, *, resolution: float | None = None) -> float:
         """Return the largest distance between this distribution function and that of samples.
