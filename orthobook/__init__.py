@@ -6,7 +6,12 @@
 The book that goes with the package derives the mathematics: https://github.com/orthobook/orthobook
 """
 
-from orthobook import convolution, groups, origami  # noqa: F401 (architectures are registered, and ob.origami works)
+from orthobook import (  # noqa: F401 (architectures are registered, and ob.origami and ob.spectra work)
+    convolution,
+    groups,
+    origami,
+    spectra,
+)
 from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load
 from orthobook.framework import Certificate, NotOrthogonal, Undecided, compose, factorise, is_orthogonal

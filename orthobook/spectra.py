@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import trapezoid
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
@@ -158,7 +158,8 @@ def _output_square(activation: Activation, mean_square: float, bias: float = 0.0
 
 def _normal_rule(activation: Activation, deviation: float, bias: float) -> tuple[Reals, Reals]:
     """Return a rule for E f(z), z standard normal: panels that no breakpoint divides and σ cannot vary much on."""
-    ends = np.linspace(-_REACH, _REACH, math.ceil(2 * _REACH * max(1.0, deviation)) + 1)
+    fineness = min(max(deviation, 1.0), 64.0) if activation.breakpoints is None else 1.0
+    ends = np.linspace(-_REACH, _REACH, math.ceil(2 * _REACH * fineness) + 1)
     if activation.breakpoints is not None and deviation > 0:
         bends = np.array(activation.breakpoints_within(_REACH * deviation + abs(bias)))
         bends = (bends - bias) / deviation
@@ -496,7 +497,8 @@ class SpectralLaw:
         angle, rate = self._angle(x)
         inside = rate > 0
         safe = np.where(inside, x * rate, 1.0)
-        return np.where(inside, 2 * self._interpolated(self._steps)(angle) / safe, 0.0)
+        steps = CubicSpline(self._angles, self._steps, bc_type="clamped")(angle)  # even about both ends
+        return np.where(inside, 2 * np.maximum(steps, 0.0) / safe, 0.0)
 
     def distribution(self, x: ArrayLike) -> Reals:
         """Return P(σ ≤ x) at x ≥ 0, atoms included."""
@@ -504,7 +506,8 @@ class SpectralLaw:
         below = sum((np.where(x >= place, mass, 0.0) for place, mass in self.atoms), np.zeros_like(x))
         if self.support is None:
             return below
-        return below + self._above[0] - self._interpolated(self._above)(self._angle(x)[0])
+        above = PchipInterpolator(self._angles, self._above)  # as monotone as the table
+        return below + self._above[0] - above(self._angle(x)[0])
 
     def moment(self, order: float) -> float:
         """Return E σ^order, for an order of at least 0; the order 2 gives the mean squared singular value.
@@ -521,7 +524,7 @@ class SpectralLaw:
         # By parts: the integral of P(σ > x) d(x^order). In the angle φ equal weights converge fast, as the integrand is
         # smooth and even about both ends.
         x = self._logarithms
-        rates = (x[-1] - x[0]) / 2 * np.sin(np.linspace(0, math.pi, len(x)))
+        rates = (x[-1] - x[0]) / 2 * np.sin(self._angles)
         values = order / 2 * np.exp(order / 2 * x) * self._above * rates
         rest = math.exp(order / 2 * x[0]) * self._above[0] + trapezoid(values, dx=math.pi / (len(x) - 1))
         return atoms + float(rest)
@@ -562,8 +565,9 @@ class SpectralLaw:
             cosine = np.clip(((low + high) - 4 * np.log(x)) / (high - low), -1, 1)
         return np.arccos(cosine), (high - low) / 2 * np.sqrt(1 - cosine**2)
 
-    def _interpolated(self, values: Reals) -> PchipInterpolator:
-        return PchipInterpolator(np.linspace(0, math.pi, len(values)), values)
+    @property
+    def _angles(self) -> Reals:
+        return np.linspace(0, math.pi, len(self._steps))
 
 
 def _values(name: str, values: ArrayLike) -> Reals:
