@@ -25,12 +25,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
+from numpy.polynomial import legendre
 from numpy.typing import ArrayLike, NDArray
 from scipy.integrate import trapezoid
 from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
+from torch import Tensor
 
 from orthobook import activations
 from orthobook._checks import finite_number, whole_number
@@ -54,12 +56,14 @@ Reals = NDArray[np.float64]
 Complexes = NDArray[Any]  # complex numbers: NumPy's stubs lose track of them in sums and powers
 
 _REACH = 9.0  # a standard normal variable is larger with probability 2e-19
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)  # on panels of width 1: to rounding where σ is analytic nearby
+_NODES, _WEIGHTS = legendre.leggauss(16)  # on panels of width ½, or less where σ varies more
+_FIT = legendre.legvander(_NODES, 15).T * _WEIGHTS * (np.arange(16)[:, None] + 0.5)  # values to coefficients
 _QUANTILES = 2**14
+_KINDS = 10  # of different smooth laws that are told apart in one network
 _POINTS = 512  # at which a law is tabulated
 _BELOW = 1e-5  # the share of the singular values that a table may leave out where they reach down to 0
 _ANGLE = 1e-12  # how near to the real axis, in arg ζ, the equations are followed
-_INSIDE = 1e-8  # |sin arg κ| is smaller than this outside of the support, and larger inside
+_NOISE = 1e-8, 1e-4  # errors of arg κ outside of the support, where it is 0: of exact laws, and of rules
 
 
 # --- the law of the squared slopes ---
@@ -67,25 +71,35 @@ _INSIDE = 1e-8  # |sin arg κ| is smaller than this outside of the support, and 
 
 @dataclass(frozen=True, eq=False)
 class SlopeLaw:
-    """The law of T = σ'(z)² as values with weights: exact where σ is piecewise affine, else a quadrature rule."""
+    """The law of T = σ'(z)² as values with weights: exact where σ is piecewise affine, else a quadrature rule.
 
-    squares: Float[Reals, " values"]
-    weights: Float[Reals, " values"]
+    A rule gives E f(T) for functions f that are analytic on the upper half-plane, such as 1/(ζ − T), up to the real
+    axis: the path of the integral over z has been moved to where Im T ≤ 0. Then values and weights are complex.
+    """
+
+    squares: Inexact[NDArray[Any], " values"]
+    weights: Inexact[NDArray[Any], " values"]
     quantiles: Float[Reals, " quantiles"] | None = None  # of a smooth σ, equally likely ones; None where exact
 
     def mean(self, power: int = 1) -> float:
         """Return E T^power."""
-        return float(self.weights @ self.squares**power)
+        return float((self.weights @ self.squares**power).real)
 
     @property
     def atom(self) -> float:
         """P(T = 0): the share of the flat units."""
-        return float(self.weights[self.squares == 0].sum())
+        return float(self.weights[self.squares == 0].sum()) if self.quantiles is None else 0.0
+
+    @property
+    def largest(self) -> float:
+        """The largest T."""
+        return float((self.squares if self.quantiles is None else self.quantiles).max())
 
     @property
     def constant(self) -> bool:
         """Whether T is one number, up to rounding."""
-        return bool(np.ptp(self.squares) <= 1e-12 * self.squares.max())
+        values = self.squares if self.quantiles is None else self.quantiles
+        return bool(np.ptp(values) <= 1e-12 * values.max())
 
 
 def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float = 0.0) -> SlopeLaw:
@@ -120,12 +134,10 @@ def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float =
         between = np.concatenate([ends[:1] - 1, inner, ends[-1:] + 1]) if ends.size else np.zeros(1)
         weights = np.diff(ndtr(np.concatenate([[-np.inf], (ends - bias) / deviation, [np.inf]])))
         return SlopeLaw(*_merged(_at(activation.derivative, between) ** 2, weights))
-    nodes, weights = _normal_rule(activation, deviation, bias)
-    squares = _at(activation.derivative, deviation * nodes + bias) ** 2
-    _integral(activation, "σ'", squares, nodes, weights)
+    _integral(activation, "σ'", activation.derivative, deviation, bias)
     shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = np.sort(_at(activation.derivative, deviation * ndtri(shares) + bias) ** 2)
-    return SlopeLaw(*_merged(squares, weights), quantiles)
+    return SlopeLaw(*_path_rule(activation, deviation, bias), quantiles)
 
 
 def mean_squares(
@@ -151,35 +163,82 @@ def mean_squares(
 
 def _output_square(activation: Activation, mean_square: float, bias: float = 0.0) -> float:
     """Return E σ(√q·z + b)²."""
-    deviation = math.sqrt(mean_square)
-    nodes, weights = _normal_rule(activation, deviation, bias)
-    return _integral(activation, "σ", _at(activation, deviation * nodes + bias) ** 2, nodes, weights)
+    return _integral(activation, "σ", activation, math.sqrt(mean_square), bias)
 
 
-def _normal_rule(activation: Activation, deviation: float, bias: float) -> tuple[Reals, Reals]:
-    """Return a rule for E f(z), z standard normal: panels that no breakpoint divides and σ cannot vary much on."""
-    fineness = min(max(deviation, 1.0), 64.0) if activation.breakpoints is None else 1.0
-    ends = np.linspace(-_REACH, _REACH, math.ceil(2 * _REACH * fineness) + 1)
-    if activation.breakpoints is not None and deviation > 0:
-        bends = np.array(activation.breakpoints_within(_REACH * deviation + abs(bias)))
-        bends = (bends - bias) / deviation
-        ends = np.unique(np.concatenate([ends, bends[np.abs(bends) < _REACH]]))
-    half, centres = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
-    nodes = (centres[:, None] + half[:, None] * _NODES).ravel()
-    weights = (half[:, None] * _WEIGHTS).ravel() * np.exp(-(nodes**2) / 2)
-    return nodes, weights / weights.sum()
+def _panels(activation: Activation, deviation: float, bias: float) -> tuple[Reals, Reals]:
+    """Return nodes x on panels that no breakpoint divides, (panels, 16), and the panels' halves, (panels, 1)."""
+    ends = np.linspace(-_REACH, _REACH, 36 * math.ceil(_fineness(activation, deviation)) + 1)
+    bends = _bends(activation, deviation, bias)
+    ends = np.unique(np.concatenate([ends, bends[np.abs(bends) < _REACH]]))
+    half, centres = np.diff(ends)[:, None] / 2, (ends[1:, None] + ends[:-1, None]) / 2
+    return centres + half * _NODES, half
 
 
-def _integral(activation: Activation, what: str, squares: Reals, nodes: Reals, weights: Reals) -> float:
-    """Return the mean of squares; ValueError where it is not finite, or its tail still counts at the ends."""
-    terms = squares * weights
+def _fineness(activation: Activation, deviation: float) -> float:
+    return min(max(deviation, 1.0), 64.0) if activation.breakpoints is None else 1.0
+
+
+def _bends(activation: Activation, deviation: float, bias: float) -> Reals:
+    """Return the z at which √q·z + b is a breakpoint."""
+    if activation.breakpoints is None or deviation == 0:
+        return np.empty(0)
+    return (np.array(activation.breakpoints_within(_REACH * deviation + abs(bias))) - bias) / deviation
+
+
+def _normal_density(z: Any) -> Any:
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _integral(
+    activation: Activation, what: str, function: Callable[[Tensor], Tensor], deviation: float, bias: float
+) -> float:
+    """Return E f(√q·z + b)²; ValueError where it is not finite, or its tail still counts at the ends."""
+    z, half = _panels(activation, deviation, bias)
+    terms = half * _WEIGHTS * _normal_density(z) * _at(function, deviation * z + bias) ** 2
     total = float(terms.sum())
-    if not math.isfinite(total) or terms[np.abs(nodes) > _REACH - 1].sum() > 1e-9 * total:
+    if not math.isfinite(total) or terms[np.abs(z) > _REACH - 1].sum() > 1e-9 * total:
         raise ValueError(
             f"{what} of {activation.name} must be square-integrable under the normal law, "
             f"got a mean square of {total:.3g} for |z| up to {_REACH:g} and more beyond"
         )
     return total
+
+
+def _path_rule(activation: Activation, deviation: float, bias: float) -> tuple[Complexes, Complexes]:
+    """Return values of T = σ'(√q·z + b)² and weights, on a path z = x + iδ(x) where Im T is not positive.
+
+    To first order T turns by the angle δ·d log T/dx, so δ has the other sign than that derivative; at breakpoints it
+    is 0. On each panel a polynomial through the nodes continues σ' to the path.
+    """
+    x, half = _panels(activation, deviation, bias)
+    slopes, scale = _at(activation.derivative, deviation * x + bias), 1 / _fineness(activation, deviation)
+    fitted = _FIT @ slopes.T
+    # kept from being infinite where σ' changes its sign
+    least = (1e-6 if slopes.min() >= 0 or slopes.max() <= 0 else 0.5) * np.abs(slopes).max()
+    rates = scale * 2 * slopes * _polynomials(legendre.legder(fitted), _NODES) / half / (slopes**2 + least**2)
+    shifts = -0.5 * scale * rates / np.sqrt(9 + rates**2)
+    for bend in _bends(activation, deviation, bias):
+        shifts *= (x - bend) ** 2 / ((x - bend) ** 2 + scale**2)
+    along = 1 + 1j * _polynomials(legendre.legder(_FIT @ shifts.T), _NODES) / half
+    squares = _polynomials(fitted, _NODES + 1j * shifts / half) ** 2
+    weights = half * _WEIGHTS * along * _normal_density(x + 1j * shifts)
+    return _folded(squares.ravel(), weights.ravel())
+
+
+def _polynomials(coefficients: Any, points: Any) -> Any:
+    """Return one polynomial for each panel, coefficients (degrees, panels), at its points (panels, nodes)."""
+    return legendre.legval(points, coefficients[:, :, None], tensor=False)
+
+
+def _folded(squares: Complexes, weights: Complexes) -> tuple[Complexes, Complexes]:
+    """Return what counts of a rule, in half as many values where σ'² is even."""
+    kept = np.abs(weights) > 1e-15
+    squares, weights = squares[kept], weights[kept] / weights.sum()
+    if np.abs(squares - squares[::-1]).max() < 1e-9 * np.abs(squares).max():
+        half = len(squares) // 2
+        return squares[:half], 2 * weights[:half]
+    return squares, weights
 
 
 def _merged(squares: Reals, weights: Reals) -> tuple[Reals, Reals]:
@@ -194,7 +253,7 @@ def _merged(squares: Reals, weights: Reals) -> tuple[Reals, Reals]:
     return squares[first][kept], sums[kept] / sums[kept].sum()
 
 
-def _at(function: Callable[[torch.Tensor], torch.Tensor], points: Reals) -> Reals:
+def _at(function: Callable[[Tensor], Tensor], points: Reals) -> Reals:
     return np.asarray(function(torch.from_numpy(points)), dtype=np.float64)
 
 
@@ -270,11 +329,10 @@ Layer = FeedforwardLayer | ResidualLayer
 class _Slopes:
     """``count`` free factors D of one law, with the unknown u = log ζ_l."""
 
-    def __init__(self, law: SlopeLaw, count: int) -> None:
-        self.values, self.weights, self.count, self.atom = law.squares[:, None], law.weights, count, law.atom
-        self.moments, self.largest = law.weights * law.squares, float(law.squares.max())
-        # a smooth law that reaches down to 0, where the rule's values leave gaps
-        self.vanishing = law.quantiles is not None and law.squares.min() < 1e-6 * law.mean()
+    def __init__(self, law: SlopeLaw, count: float) -> None:
+        self.law, self.values, self.weights, self.count = law, law.squares[:, None], law.weights, count
+        self.atom = law.atom
+        self.moments, self.largest = law.weights * law.squares, law.largest
 
     def evaluate(self, u: Complexes) -> tuple[Complexes, ...]:
         """Return M_l, 1 + M_l, log ζ_l, and the derivatives of M_l and log ζ_l by u."""
@@ -285,28 +343,28 @@ class _Slopes:
 
     def start(self, log_inverse: Complexes) -> Complexes:
         """Return u for a large 1/M."""
-        return log_inverse + math.log(self.moments.sum())
+        return log_inverse + math.log(self.moments.sum().real)
 
     def potential(self, u: Complexes, M: Complexes) -> Reals:
         """Return Im U_l."""
-        return self.weights @ _log(np.exp(u) - self.values).imag
+        return (self.weights @ _log(np.exp(u) - self.values)).imag
 
     def size(self, M: float) -> float:
         """Return log |ζ_l| for ζ_l < 0, where M_l(ζ_l) = M."""
-        v = brentq(lambda v: self.moments @ (1 / (math.exp(v) + self.values[:, 0])) + M, -600, 600)
+        v = brentq(lambda v: (self.moments @ (1 / (math.exp(v) + self.values[:, 0]))).real + M, -600, 600)
         return float(v)
 
 
 class _Branches:
     """``count`` free factors I + W₂DW₁ of one law, with the unknown u = log(1 − r)."""
 
-    atom, vanishing = 0.0, False
+    atom = 0.0
 
-    def __init__(self, law: SlopeLaw, strength: float, count: int) -> None:
+    def __init__(self, law: SlopeLaw, strength: float, count: float) -> None:
         self.values, self.weights, self.count = strength * law.squares[:, None], law.weights, count
         self.mean = 1 + strength * law.mean()
         # ‖I + W₂DW₁‖ is at most 1 + 2·2·√(c max T): either Gaussian matrix has the norm 2
-        self.largest = (1 + 4 * math.sqrt(float(self.values.max()))) ** 2
+        self.largest = (1 + 4 * math.sqrt(strength * law.largest)) ** 2
 
     def _transform(self, v: Any) -> tuple[Any, Any, Any]:
         """Return M_l, its derivative by v and y, for v = r − 1."""
@@ -328,12 +386,12 @@ class _Branches:
     def potential(self, u: Complexes, M: Complexes) -> Reals:
         """Return Im U_l."""
         v = -np.exp(u)
-        angles = self.weights @ np.angle(1 - self.values * (v * (v + 2) / 4))
-        return 2 * M.imag + math.pi - u.imag - v.imag + angles
+        logarithms = self.weights @ np.log(1 - self.values * (v * (v + 2) / 4))
+        return 2 * M.imag + math.pi - u.imag - v.imag + logarithms.imag
 
     def size(self, M: float) -> float:
         """Return log |ζ_l| for ζ_l < 0, where M_l(ζ_l) = M."""
-        v = brentq(lambda v: float(self._transform(np.array([v]))[0][0]) - M, -2, 0, xtol=1e-15)
+        v = brentq(lambda v: float(self._transform(np.array([v]))[0][0].real) - M, -2, 0, xtol=1e-15)
         return 2 * math.log(1 + M) - math.log(-v * (v + 2) / 4)
 
 
@@ -349,30 +407,31 @@ def _log(z: Complexes) -> Complexes:
 class _Product:
     """The equations of a product of free factors; the unknowns are k = log κ and one u for each kind of factor."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self.log_mean = sum(math.log(layer.mean) for layer in layers)
-        self.relative_variance = sum(layer.relative_variance for layer in layers)
-        self.log_scale, self.gaussians = 0.0, 0
-        kinds: dict[tuple[bytes | float | None, ...], list[Layer]] = {}
-        for layer in layers:
+    def __init__(self, layers: Iterable[tuple[Layer, float]]) -> None:
+        """Take layers with how many there are of each, in sum a whole number."""
+        self.log_mean = self.relative_variance = self.log_scale = self.gaussians = self.excess = 0.0
+        self.factors: list[_Slopes | _Branches] = []
+        kinds: dict[tuple[bytes | float | None, ...], tuple[Layer, float]] = {}
+        for layer, count in layers:
+            self.log_mean += count * math.log(layer.mean)
+            self.relative_variance += count * layer.relative_variance
             if isinstance(layer, FeedforwardLayer):
-                self.log_scale += 2 * math.log(layer.weight_scale)
-                self.gaussians += layer.gaussian
+                self.log_scale += 2 * count * math.log(layer.weight_scale)
+                self.gaussians += count * layer.gaussian
                 if layer.slopes.constant:
-                    self.log_scale += math.log(layer.slopes.mean())
+                    self.log_scale += count * math.log(layer.slopes.mean())
                     continue
             elif layer.mean == 1:  # no branch
                 continue
             strength = layer.strength if isinstance(layer, ResidualLayer) else None
-            kinds.setdefault((strength, layer.slopes.squares.tobytes(), layer.slopes.weights.tobytes()), []).append(
-                layer
-            )
-        self.factors: list[_Slopes | _Branches] = [
-            _Branches(alike[0].slopes, alike[0].strength, len(alike))
-            if isinstance(alike[0], ResidualLayer)
-            else _Slopes(alike[0].slopes, len(alike))
-            for alike in kinds.values()
-        ]
+            kind = strength, layer.slopes.squares.tobytes(), layer.slopes.weights.tobytes()
+            kinds[kind] = layer, count + kinds.get(kind, (layer, 0.0))[1]
+        for layer, count in kinds.values():
+            if isinstance(layer, ResidualLayer):
+                self.factors.append(_Branches(layer.slopes, layer.strength, count))
+            else:
+                self.factors.append(_Slopes(layer.slopes, count))
+        self.noise = _NOISE[any(factor.weights.dtype.kind == "c" for factor in self.factors)]
         self.excess = sum(factor.count for factor in self.factors) - 1
         self.atom = max((factor.atom for factor in self.factors), default=0.0)
 
@@ -424,12 +483,12 @@ class _Product:
     def inside(self, x: Float[Reals, " points"]) -> NDArray[np.bool_]:
         """Return whether points belong to the support of log Λ: there κ is not real."""
         kappa, _ = self.solve(x)
-        return np.asarray(kappa.imag > _INSIDE * np.abs(kappa))
+        return np.asarray(kappa.imag > self.noise * np.abs(kappa))
 
     def _newton(self, z: Complexes, k: Complexes, us: list[Complexes]) -> _Solution | None:
         """Return k, the us, d log ζ/dk and the dk/du that solve the equations for log ζ = z; None if not found."""
         previous = math.inf
-        for _ in range(12):
+        for _ in range(16):
             values = [factor.evaluate(u) for factor, u in zip(self.factors, us, strict=True)]
             gaps = [k - np.where(np.abs(M) > 1, np.log1p(1 / M), _log(rest / M)) for M, rest, *_ in values]
             rates = [-slope / (M * rest) for M, rest, _, slope, _ in values]
@@ -446,10 +505,9 @@ class _Product:
             if not np.isfinite(size) or size > 3:
                 return None
             # Newton's method squares the error until, at edges and poles early, rounding stops it
-            if size < 1e-9 or previous / 2 < size < 1e-6:
-                inside = (k.imag > -1e-9).all() and all(
-                    ((u.imag > -1e-9) & (u.imag < math.pi + 1e-9)).all() for u in us
-                )
+            if size < 1e-9 or previous / 4 < size < 1e-5:
+                angles = np.stack([k.imag, *(u.imag for u in us)])
+                inside = (angles > -self.noise).all() and (angles < math.pi + self.noise).all()
                 return (k, us, rate, rates) if inside else None
             previous = size
         return None
@@ -596,16 +654,16 @@ def product_law(layers: Iterable[Layer]) -> SpectralLaw:
         raise ValueError("a product needs at least one layer, got none")
     if any(layer.mean == 0 for layer in layers):
         return SpectralLaw(((0.0, 1.0),))
-    squares = _atoms(layers)
+    return _law(_Product((layer, 1) for layer in layers), _atoms(layers))
+
+
+def _law(product: _Product, squares: dict[float, float]) -> SpectralLaw:
+    """Return the law of σ, given the atoms of σ²."""
     atoms = tuple(sorted((math.sqrt(place), mass) for place, mass in squares.items()))
-    product = _Product(layers)
     if product.gaussians == 0 and not product.factors:
         return SpectralLaw(atoms)
     if product.gaussians == 0 and product.excess == 0 and isinstance(product.factors[0], _Slopes):
-        (slopes,) = (
-            layer.slopes for layer in layers if isinstance(layer, FeedforwardLayer) and not layer.slopes.constant
-        )
-        return _law_of_slopes(slopes, product.log_scale, atoms)
+        return _law_of_slopes(product.factors[0].law, product.log_scale, atoms)
     low, high, soft = _edges(product)
     angles = np.linspace(0, math.pi, _POINTS + 1)
     x = (low + high) / 2 - (high - low) / 2 * np.cos(angles)
@@ -615,7 +673,8 @@ def product_law(layers: Iterable[Layer]) -> SpectralLaw:
     above = np.concatenate([[1 - sum(squares.values())], above, [0.0]])
     steps = -(1 / (kappa - 1)).imag / math.pi * (high - low) / 2 * np.sin(angles[1:-1])
     support = (0.0 if soft else math.exp(low / 2), math.exp(high / 2))
-    ends = [max(4 * near - next_, 0.0) / 3 for near, next_ in (steps[:2], steps[:-3:-1])]  # even about both ends
+    # Even about both ends: 0 there, unless the density is infinite.
+    ends = [(4 * near - next_) / 3 if near > 0.9 * next_ else 0.0 for near, next_ in (steps[:2], steps[:-3:-1])]
     return SpectralLaw(atoms, support, x, above, np.concatenate([ends[:1], steps, ends[1:]]))
 
 
@@ -667,11 +726,9 @@ def _edges(product: _Product) -> tuple[float, float, bool]:
     if inside.size == 0:
         raise RuntimeError("no singular value was found where the law must have some; is it narrower than 1e-6?")
     first, last = inside[[0, -1]]
-    if any(factor.vanishing for factor in product.factors):
-        first = 0
     soft = bool(first == 0)
     lower, upper = grid[[max(first - 1, 0), first]], grid[[last, last + 1]]
-    while max(np.ptp(lower), np.ptp(upper)) > 1e-9:
+    while max(np.ptp(lower), np.ptp(upper)) > 1e-7:
         grids = [np.linspace(ends[0], ends[1], 18) for ends in (lower, upper)]
         there = product.inside(np.concatenate(grids))
         first, last = 0 if soft else int(np.argmax(there[:18])), 17 - int(np.argmax(there[18:][::-1]))
@@ -716,8 +773,27 @@ def feedforward_law(
     """
     given = {"weight_scale": weight_scale, "bias_variance": bias_variance, "bias": bias, "mean_square": mean_square}
     squares = mean_squares(activation, depth, **given)
-    laws = {q: slope_law(activation, q, bias=bias) for q in set(squares.tolist())}
-    return product_law(FeedforwardLayer(laws[q], weight_scale, gaussian) for q in squares.tolist())
+    different, counts = np.unique(squares, return_counts=True)
+    layers = [FeedforwardLayer(slope_law(activation, q, bias=bias), weight_scale, gaussian) for q in different]
+    if len(layers) > _KINDS and layers[0].slopes.quantiles is not None:  # no atoms
+        logarithms, many = _gauss_rule(np.log(different), counts)
+        laws = [slope_law(activation, q, bias=bias) for q in np.exp(logarithms)]
+        return _law(
+            _Product((FeedforwardLayer(law, weight_scale, gaussian), n) for law, n in zip(laws, many, strict=True)), {}
+        )
+    return product_law(layer for layer, count in zip(layers, counts, strict=True) for _ in range(count))
+
+
+def _gauss_rule(values: Reals, weights: NDArray[Any]) -> tuple[Reals, Reals]:
+    """Return _KINDS values and weights that have the same sums of all polynomials of degree below 2·_KINDS.
+
+    They are the eigenvalues of multiplication by the values, on polynomials of degree below _KINDS (Golub and Welsch).
+    """
+    centre, half = (values[0] + values[-1]) / 2, (values[-1] - values[0]) / 2
+    roots, scaled = np.sqrt(weights), (values - centre) / half
+    basis, _ = np.linalg.qr(roots[:, None] * legendre.legvander(scaled, _KINDS - 1))
+    nodes, vectors = np.linalg.eigh(basis.T @ (scaled[:, None] * basis))
+    return centre + half * nodes, (roots @ basis @ vectors) ** 2
 
 
 def residual_law(
