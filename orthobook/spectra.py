@@ -56,14 +56,15 @@ Reals = NDArray[np.float64]
 Complexes = NDArray[Any]  # complex numbers: NumPy's stubs lose track of them in sums and powers
 
 _REACH = 9.0  # a standard normal variable is larger with probability 2e-19
-_NODES, _WEIGHTS = legendre.leggauss(16)  # on panels of width ½, or less where σ varies more
-_FIT = legendre.legvander(_NODES, 15).T * _WEIGHTS * (np.arange(16)[:, None] + 0.5)  # values to coefficients
+_NODES, _WEIGHTS = legendre.leggauss(40)  # on panels of width 9/8, or less where σ varies more
+_DEGREES = np.arange(24)[:, None]  # of the polynomials that continue σ' off the real axis
+_FIT = legendre.legvander(_NODES, 23).T * _WEIGHTS * (_DEGREES + 0.5)  # values at the nodes to coefficients
 _QUANTILES = 2**14
 _KINDS = 10  # of different smooth laws that are told apart in one network
 _POINTS = 512  # at which a law is tabulated
 _BELOW = 1e-5  # the share of the singular values that a table may leave out where they reach down to 0
 _ANGLE = 1e-12  # how near to the real axis, in arg ζ, the equations are followed
-_NOISE = 1e-8, 1e-4  # errors of arg κ outside of the support, where it is 0: of exact laws, and of rules
+_NOISE = 1e-8, 1e-3  # errors of arg κ outside of the support, where it is 0: of exact laws, and of rules
 
 
 # --- the law of the squared slopes ---
@@ -167,8 +168,8 @@ def _output_square(activation: Activation, mean_square: float, bias: float = 0.0
 
 
 def _panels(activation: Activation, deviation: float, bias: float) -> tuple[Reals, Reals]:
-    """Return nodes x on panels that no breakpoint divides, (panels, 16), and the panels' halves, (panels, 1)."""
-    ends = np.linspace(-_REACH, _REACH, 36 * math.ceil(_fineness(activation, deviation)) + 1)
+    """Return nodes x on panels that no breakpoint divides, (panels, 40), and the panels' halves, (panels, 1)."""
+    ends = np.linspace(-_REACH, _REACH, 2 * math.ceil(8 * _fineness(activation, deviation)) + 1)
     bends = _bends(activation, deviation, bias)
     ends = np.unique(np.concatenate([ends, bends[np.abs(bends) < _REACH]]))
     half, centres = np.diff(ends)[:, None] / 2, (ends[1:, None] + ends[:-1, None]) / 2
@@ -215,7 +216,7 @@ def _path_rule(activation: Activation, deviation: float, bias: float) -> tuple[C
     slopes, scale = _at(activation.derivative, deviation * x + bias), 1 / _fineness(activation, deviation)
     fitted = _FIT @ slopes.T
     # kept from being infinite where σ' changes its sign
-    least = (1e-6 if slopes.min() >= 0 or slopes.max() <= 0 else 0.5) * np.abs(slopes).max()
+    least = (1e-9 if slopes.min() >= 0 or slopes.max() <= 0 else 0.5) * np.abs(slopes).max()
     rates = scale * 2 * slopes * _polynomials(legendre.legder(fitted), _NODES) / half / (slopes**2 + least**2)
     shifts = -0.5 * scale * rates / np.sqrt(9 + rates**2)
     for bend in _bends(activation, deviation, bias):
@@ -223,7 +224,8 @@ def _path_rule(activation: Activation, deviation: float, bias: float) -> tuple[C
     along = 1 + 1j * _polynomials(legendre.legder(_FIT @ shifts.T), _NODES) / half
     squares = _polynomials(fitted, _NODES + 1j * shifts / half) ** 2
     weights = half * _WEIGHTS * along * _normal_density(x + 1j * shifts)
-    return _folded(squares.ravel(), weights.ravel())
+    counts = half * _WEIGHTS * _normal_density(x) > 1e-16
+    return _folded(squares[counts], weights[counts])
 
 
 def _polynomials(coefficients: Any, points: Any) -> Any:
@@ -232,9 +234,8 @@ def _polynomials(coefficients: Any, points: Any) -> Any:
 
 
 def _folded(squares: Complexes, weights: Complexes) -> tuple[Complexes, Complexes]:
-    """Return what counts of a rule, in half as many values where σ'² is even."""
-    kept = np.abs(weights) > 1e-15
-    squares, weights = squares[kept], weights[kept] / weights.sum()
+    """Return a rule in half as many values where σ'² is even."""
+    weights = weights / weights.sum()
     if np.abs(squares - squares[::-1]).max() < 1e-9 * np.abs(squares).max():
         half = len(squares) // 2
         return squares[:half], 2 * weights[:half]
@@ -431,7 +432,8 @@ class _Product:
                 self.factors.append(_Branches(layer.slopes, layer.strength, count))
             else:
                 self.factors.append(_Slopes(layer.slopes, count))
-        self.noise = _NOISE[any(factor.weights.dtype.kind == "c" for factor in self.factors)]
+        ruled = any(np.iscomplexobj(factor.weights) for factor in self.factors)
+        self.noise = _NOISE[ruled] * min(1.0, math.sqrt(self.relative_variance))
         self.excess = sum(factor.count for factor in self.factors) - 1
         self.atom = max((factor.atom for factor in self.factors), default=0.0)
 
