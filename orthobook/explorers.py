@@ -393,7 +393,7 @@ def _histogram(
     layers = [bars]
     if "law" in lists:
         middle = base.transform_calculate(middle=f"datum.left + {(edges[1] - edges[0]) / 2:.6f}")
-        line = middle.mark_line(color=GREY, strokeWidth=2).encode(x="middle:Q", y="law:Q")
+        line = middle.mark_line(color=GREY, strokeWidth=2, interpolate="step").encode(x="middle:Q", y="law:Q")
         layers.append(line)
     return alt.layer(*layers, width=_WIDTH - _AXIS, height=height, title=title)
 
