@@ -144,7 +144,7 @@ def test_mean_and_variance_of_networks_with_two_slopes(depth, right, left, scale
         assert law.moment(0) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("depth", [2, 8, 32])
+@pytest.mark.parametrize("depth", [2, 16])  # 16: laws that are told apart by ten of them
 def test_mean_and_variance_of_tanh_networks(depth):
     mean, variance, q = 1.0, 0.0, 1.0
     for _ in range(depth):
@@ -264,7 +264,7 @@ def mixed(activation, mean_square, weight_scale, gaussian, strength, counts):
     return counts[0] * [FeedforwardLayer(law, weight_scale, gaussian)] + counts[1] * [ResidualLayer(RELU, strength)]
 
 
-@hypothesis_settings(max_examples=12)
+@hypothesis_settings(max_examples=10)
 @given(products)
 def test_density_and_distribution_agree_and_have_mass_one(kinds):
     layers = mixed(**kinds)
@@ -283,7 +283,7 @@ def test_density_and_distribution_agree_and_have_mass_one(kinds):
     assert relative_variance(law) == pytest.approx(sum(layer.relative_variance for layer in layers), rel=1e-3)
 
 
-@hypothesis_settings(max_examples=8)
+@hypothesis_settings(max_examples=4)
 @given(products, st.floats(0.3, 3))
 def test_a_factor_in_the_weights_scales_the_law(kinds, factor):
     layers = mixed(**kinds)
@@ -294,7 +294,7 @@ def test_a_factor_in_the_weights_scales_the_law(kinds, factor):
     assert_allclose(scaled.distribution(factor * x), law.distribution(x), atol=1e-5)
 
 
-@hypothesis_settings(max_examples=6)
+@hypothesis_settings(max_examples=2)
 @given(products)
 def test_the_order_of_layers_does_not_matter(kinds):
     layers = mixed(**kinds)
