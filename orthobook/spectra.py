@@ -98,16 +98,16 @@ class SlopeLaw:
 
     @property
     def constant(self) -> bool:
-        """Whether T is one number, up to rounding."""
-        values = self.squares if self.quantiles is None else self.quantiles
-        return bool(np.ptp(values) <= 1e-12 * values.max())
+        """Whether T is one number to five digits: the law then counts as a point mass."""
+        return self.mean(2) <= (1 + 1e-10) * self.mean() ** 2
 
 
 def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float = 0.0) -> SlopeLaw:
     """Return the law of σ'(√q·z + b)², z standard normal.
 
     Where the activation states its slopes and breakpoints the law is discrete and exact. Otherwise it is a quadrature
-    rule, exact to rounding for σ that is smooth on the scale of 1 (Gauss and Legendre's, on panels).
+    rule, good to about eight digits for σ that is analytic between its breakpoints, if it states any, and has no
+    straight piece that more than half of the units use.
 
     Parameters
     ----------
@@ -352,6 +352,8 @@ class _Slopes:
 
     def size(self, M: float) -> float:
         """Return log |ζ_l| for ζ_l < 0, where M_l(ζ_l) = M."""
+        if (self.moments @ (1 / (math.exp(-600) + self.values[:, 0]))).real < -M:
+            raise RuntimeError("the spectral law's equations were not solved: slopes are too small to be resolved")
         v = brentq(lambda v: (self.moments @ (1 / (math.exp(v) + self.values[:, 0]))).real + M, -600, 600)
         return float(v)
 
@@ -435,6 +437,8 @@ class _Product:
         ruled = any(np.iscomplexobj(factor.weights) for factor in self.factors)
         self.noise = _NOISE[ruled] * min(1.0, math.sqrt(self.relative_variance))
         self.excess = sum(factor.count for factor in self.factors) - 1
+        # log ζ far from the spectrum: a norm is about e times (1 + relative variance) of the mean, or less
+        self.far = self.log_mean + math.log1p(self.relative_variance) + 5
         self.atom = max((factor.atom for factor in self.factors), default=0.0)
 
     def range(self) -> tuple[float, float]:
@@ -446,7 +450,7 @@ class _Product:
         for factor in self.factors:
             low += factor.count * factor.size(M)
             high += factor.count * math.log(factor.largest)
-        return low, high + 1e-3
+        return low, min(high + 1e-3, self.far)
 
     def solve(self, x: Float[Reals, " points"]) -> tuple[Complexes, Reals]:
         """Return κ and P(Λ > λ) at ζ = λ + i0, λ = eˣ.
@@ -454,11 +458,10 @@ class _Product:
         log ζ goes from far away to x, at a falling angle, then turns to the real axis. Each step is Newton's method
         from a linear extrapolation, and is halved where it does not converge or leaves the upper half-plane.
         """
-        far = self.log_mean + math.log1p(self.relative_variance) + 5
 
         def path(t: float) -> Complexes:
             angle = 3 - 2.7 * t if t <= 1 else 0.3 * (_ANGLE / 0.3) ** (t - 1)
-            return far + (x - far) * min(t, 1) + 1j * angle
+            return self.far + (x - self.far) * min(t, 1) + 1j * angle
 
         z = path(0)
         inverse = z - self.log_mean  # log 1/M to first order
@@ -473,7 +476,9 @@ class _Product:
             if tried is None:
                 step /= 2
                 if step < 1e-6:
-                    raise RuntimeError(f"the spectral law's equations were not solved beyond the step {t:.3g} of 2")
+                    raise RuntimeError(
+                        "the spectral law's equations were not solved: slopes vary too much to be resolved"
+                    )
                 continue
             found, t, z, step = tried, ahead, path(ahead), min(1.5 * step, 1 / 8)
         k, us, _, _ = found
@@ -650,6 +655,9 @@ def product_law(layers: Iterable[Layer]) -> SpectralLaw:
     ------
     ValueError
         If there is no layer.
+    RuntimeError
+        If the equations could not be solved. It may happen at depths above about ten for a smooth σ whose derivative
+        vanishes between slopes of either sign, such as the sine's, or falls off over hundreds of decades.
     """
     layers = list(layers)
     if not layers:
@@ -689,7 +697,9 @@ def _atoms(layers: Sequence[Layer]) -> dict[float, float]:
     for layer in layers:
         if isinstance(layer, ResidualLayer):
             own = {1.0: 1.0 if layer.mean == 1 else 2 * layer.slopes.atom - 1}
-        elif layer.gaussian or not (layer.slopes.quantiles is None or layer.slopes.constant):
+        elif layer.slopes.constant and not layer.gaussian:
+            own = {layer.mean: 1.0}
+        elif layer.gaussian or layer.slopes.quantiles is not None:
             own = {0.0: layer.slopes.atom}
         else:
             scaled = layer.weight_scale**2 * layer.slopes.squares
@@ -726,7 +736,7 @@ def _edges(product: _Product) -> tuple[float, float, bool]:
     grid = np.union1d(np.linspace(low, high, 96), near[(near > low) & (near < high)])
     (inside,) = np.nonzero(product.inside(grid))
     if inside.size == 0:
-        raise RuntimeError("no singular value was found where the law must have some; is it narrower than 1e-6?")
+        raise RuntimeError("no singular value was found where the law must have some: it is too narrow or too wide")
     first, last = inside[[0, -1]]
     soft = bool(first == 0)
     lower, upper = grid[[max(first - 1, 0), first]], grid[[last, last + 1]]

@@ -379,6 +379,16 @@ def test_scaled_residual_products_follow_the_law(depth, generator):
         assert residual_law(wrong, branch_scale=1 / math.sqrt(depth)).kolmogorov_smirnov(values) > 0.05
 
 
+def test_slopes_that_change_their_sign_and_kinks_follow_the_law(generator):
+    sine = Activation("sine", torch.sin, torch.cos)
+    elu = Activation("ELU", torch.nn.functional.elu, lambda z: z.clamp(max=0).exp(), breakpoints=(0.0,))
+    for activation in (sine, elu):
+        law, J = spectra.slope_law(activation, 1.5), torch.eye(400, dtype=torch.float64)
+        for _ in range(2):
+            J = slopes(law, 400, generator)[:, None] * (ob.haar(400, 400, generator=generator, dtype=J.dtype) @ J)
+        assert product_law([FeedforwardLayer(law)] * 2).kolmogorov_smirnov(torch.linalg.svdvals(J)) < 0.02
+
+
 def test_mixed_products_follow_the_law(generator):
     """Residual layers of any slopes and strength, Haar and Gaussian layers, in one product."""
     n, tanh, hard = 400, spectra.slope_law(activations.tanh), spectra.slope_law(HARD_TANH)
@@ -467,6 +477,19 @@ def test_samples_of_the_law_itself_are_close():
 
 
 # --- bad input ---
+
+
+def test_what_cannot_be_solved_says_so():
+    sine = Activation("sine", torch.sin, torch.cos)
+    with pytest.raises(RuntimeError, match="slopes vary too much"):
+        feedforward_law(sine, 60, weight_scale=1.4)
+    with pytest.raises(RuntimeError, match="slopes are too small"):
+        feedforward_law(activations.tanh, 40, weight_scale=5.0)
+
+
+def test_nearly_constant_slopes_count_as_constant():
+    law = feedforward_law(activations.tanh, 10, mean_square=1e-8)
+    assert law.atoms == ((pytest.approx(1, abs=1e-6), 1.0),)
 
 
 def steep(z):
