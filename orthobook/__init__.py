@@ -6,7 +6,7 @@
 The book that goes with the package derives the mathematics: https://github.com/orthobook/orthobook
 """
 
-from orthobook import (  # noqa: F401 (their architectures are registered, and ob.origami works)
+from orthobook import (  # noqa: F401 (architectures are registered, and ob.origami and ob.spectra work)
     convolution,
     depth_budget,
     groups,
@@ -14,6 +14,7 @@ from orthobook import (  # noqa: F401 (their architectures are registered, and o
     partial_isometries,
     persistence,
     smooth,
+    spectra,
 )
 from orthobook.blocks import Block, architectures, register
 from orthobook.data import Dataset, Split, data_sets, load

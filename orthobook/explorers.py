@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from numbers import Real
@@ -308,6 +308,11 @@ class _LogAxis:
         counts, _ = np.histogram(self.exponents(values), self.edges())
         return [round(share, 4) for share in (counts / values.size).tolist()]
 
+    def expected(self, distribution: Callable[[NDArray[np.float64]], ArrayLike]) -> list[float]:
+        """Return the share of each bin by a distribution function; what lies beyond the axis counts at its ends."""
+        below = np.asarray(distribution(10 ** self.edges()[1:-1]), dtype=np.float64)
+        return [round(share, 4) for share in np.diff(below, prepend=0, append=1).tolist()]
+
     def edges(self) -> NDArray[np.float64]:
         """Return the edges of about 60 bins; they are centred on the decades, so that 1 is no edge."""
         each = max(2, round(60 / (self.high - self.low)))
@@ -360,15 +365,21 @@ def _spread(values: NDArray[np.float64], limits: tuple[float, float]) -> list[st
 
 def _histogram(
     rows: list[dict[str, Any]], axis: _LogAxis, names: list[str], where: str, title: alt.TitleParams, height: int
-) -> alt.Chart:
-    """Return the histogram of the one row that the condition ``where`` picks; a row holds a list ``share``."""
+) -> Any:
+    """Return the histogram of the one row that the condition ``where`` picks.
+
+    A row holds a list ``share`` and perhaps a list ``law``, which is drawn as a line over it.
+    """
     edges = axis.edges()
-    return (
-        alt.Chart(alt.InlineData(rows), width=_WIDTH - _AXIS, height=height, title=title)
+    lists: list[Any] = ["share", "left", "law"] if "law" in rows[0] else ["share", "left"]
+    base = (
+        alt.Chart(alt.InlineData(rows))
         .transform_filter(where)
         .transform_calculate(left=_literal(edges[:-1].round(4).tolist()))
-        .transform_flatten(["share", "left"])
-        .transform_filter("datum.share > 0")
+        .transform_flatten(lists)
+    )
+    bars = (
+        base.transform_filter("datum.share > 0")
         .transform_calculate(right=f"datum.left + {edges[1] - edges[0]:.6f}", zero="0")
         .mark_rect()
         .encode(
@@ -379,11 +390,18 @@ def _histogram(
             color=alt.Color("name:N", scale=_colours(names), legend=None),
         )
     )
+    layers = [bars]
+    if "law" in lists:
+        middle = base.transform_calculate(middle=f"datum.left + {(edges[1] - edges[0]) / 2:.6f}")
+        line = middle.mark_line(color=GREY, strokeWidth=2, interpolate="step").encode(x="middle:Q", y="law:Q")
+        layers.append(line)
+    return alt.layer(*layers, width=_WIDTH - _AXIS, height=height, title=title)
 
 
 def spectrum_explorer(
     spectra: Mapping[tuple[str, int], ArrayLike],
     *,
+    laws: Mapping[tuple[str, int], Callable[[NDArray[np.float64]], ArrayLike]] | None = None,
     limits: tuple[float, float] = (1e-8, 1e4),
     description: str = "",
 ) -> Explorer:
@@ -393,6 +411,9 @@ def spectrum_explorer(
     ----------
     spectra
         (architecture, depth) → singular values, any shape; every architecture at every depth.
+    laws
+        (architecture, depth) → a distribution function, x ↦ P(σ ≤ x) for arrays x; all of the same pairs. What they
+        make of each bin is drawn as a line.
     limits
         Values beyond them are counted at them, and axis and text say so.
     description
@@ -404,9 +425,16 @@ def spectrum_explorer(
         If a pair is missing, a value is negative or not finite, or the chart would exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, depths = _pairs(spectra, "spectra", "depth")
+    if laws is not None and set(laws) != set(pairs):
+        raise ValueError(f"laws: expected one for each pair of spectra, {[*pairs]}, got {[*laws]}")
     arrays = {pair: not_negative(values, f"spectra{pair}").ravel() for pair, values in pairs.items()}
     axis = _LogAxis.around(arrays.values(), limits)
-    rows = [{"name": n, "depth": d, "share": axis.shares(values)} for (n, d), values in arrays.items()]
+    rows: list[dict[str, Any]] = [
+        {"name": n, "depth": d, "share": axis.shares(values)} for (n, d), values in arrays.items()
+    ]
+    if laws is not None:
+        for row in rows:
+            row["law"] = axis.expected(laws[row["name"], row["depth"]])
     lines = {n: {_key(d): _spread(arrays[n, d], limits) for d in depths} for n in names}
     text = alt.param(value=lines)
     depth = _control("Depth", depths, depths[-1])

@@ -274,6 +274,20 @@ def test_spectrum_follows_its_controls():
     assert float(stated[0]) * 10**exponent == pytest.approx(singular.max() / singular.min(), rel=0.01)
 
 
+def test_a_law_is_drawn_as_what_it_makes_of_each_bin():
+    """The law's mass in each bin, what lies beyond the axis at its ends; all of it 1."""
+    samples = np.linspace(0.001, 1.999, 1000)
+    specification = explorers.spectrum_explorer(
+        {("flat", 1): samples}, laws={("flat", 1): lambda x: np.minimum(x / 2, 1)}
+    )
+    (row,) = rows(specification.specification())
+    assert len(row["law"]) == len(row["share"])
+    assert sum(row["law"]) == pytest.approx(1, abs=1e-3)
+    assert np.abs(np.subtract(row["law"], row["share"])).max() < 2e-3
+    plain = svg(explorers.spectrum_explorer({("flat", 1): samples}).specification())
+    assert svg(specification.specification()).count("<path") == plain.count("<path") + 1
+
+
 def test_one_architecture_has_one_panel():
     specification = explorers.spectrum_explorer({("a", 1): [1.0], ("a", 2): [2.0]}).specification()
     assert len(specification["vconcat"]) == 1
@@ -634,6 +648,7 @@ def test_long_lines_are_thinned_and_large_charts_refused():
         (lambda: explorers.spectrum_explorer({("a", 1): [1], ("b", 2): [1]}), r"\('a', 2\) is missing"),
         (lambda: explorers.spectrum_explorer({("a", 1): [-1]}), r"\('a', 1\): .*not negative, got -1"),
         (lambda: explorers.spectrum_explorer({("a", 1): []}), "at least one value"),
+        (lambda: explorers.spectrum_explorer({("a", 1): [1]}, laws={}), "laws: expected one for each pair"),
         (lambda: explorers.spectrum_explorer({("a", 1): [np.inf]}), "finite values, got inf"),
         (lambda: explorers.spectrum_explorer({("a", 1): [1]}, limits=(1, 2)), r"limits: .*got \(1, 2\)"),
         (lambda: explorers.gradient_norm_explorer({("a", 3): [1, 1]}), r"depth \+ 1 = 4 norms, got 2"),
