@@ -2,6 +2,8 @@
 
 import ast
 import importlib.metadata
+import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -95,6 +97,14 @@ def test_the_table_of_contents_lists_every_page_once():
     listed = [page_of(name) for name in entries(CONTENTS)]
     assert len(listed) == len(set(listed))
     assert set(listed) == {*(ROOT / "book").glob("*.ipynb"), *(ROOT / "book").glob("*.md")}
+
+
+def test_each_chapter_leads_to_the_next():
+    chapters = [path for name in entries(CONTENTS) if (path := page_of(name)).suffix == ".ipynb"]
+    assert len(chapters) > 10
+    for chapter, following in itertools.pairwise(chapters):
+        last = json.loads(chapter.read_text(encoding="utf-8"))["cells"][-1]["source"]
+        assert re.findall(r"^Next: .*\((.*)\)", "".join(last), re.MULTILINE) == [following.name], chapter.name
 
 
 def test_pins_satisfy_the_package_s_ranges():
