@@ -19,7 +19,7 @@ from orthobook.dashboard import _svg
 from orthobook.data import Dataset, load
 from orthobook.networks import DeepNetwork, best_device, build
 
-__all__ = ["Choice", "Dashboard", "NetworkControls", "complaint", "control", "load_once", "wrap"]
+__all__ = ["Choice", "Dashboard", "NetworkControls", "columns", "complaint", "control", "devices", "load_once", "prose"]
 
 COLAB = "https://colab.research.google.com/github/orthobook/orthobook/blob/main/book"
 
@@ -56,18 +56,22 @@ class Dashboard(ABC):
     def panels(self) -> list[str]:
         """Return the charts as they are now, each as SVG."""
 
+    @abstractmethod
+    def words(self) -> str:
+        """Return what is said above the charts, as HTML."""
+
     def still(self) -> list[str]:
         """Return the charts for a page without a kernel."""
         return self.panels()
 
     def page(self) -> str:
         """Return the still picture as HTML, with the words that a kernel is needed, and where there is one."""
-        words = html.escape(self.description)
-        return (
-            f'<div class="orthobook-dashboard">{_svg.grid(self.still())}<p><em>A still picture. {words} The live '
-            f'dashboard needs a running kernel: <a href="{COLAB}/{self.chapter}.ipynb">open this chapter in '
-            "Colab</a>, or in JupyterLab on your own machine.</em></p></div>"
+        charts, what = _svg.grid(self.still()), html.escape(self.description)
+        needed = (
+            f'<p><em>A still picture. {what} The live dashboard needs a running kernel: <a href="{COLAB}/{self.chapter}'
+            '.ipynb">open this chapter in Colab</a>, or in JupyterLab on your own machine.</em></p>'
         )
+        return f'<div class="orthobook-dashboard">{prose(self.words())}{charts}{needed}</div>'
 
     def bundle(self) -> dict[str, Any]:
         """Return what a notebook displays, by MIME type: with the live view a picture for where it cannot be shown."""
@@ -121,10 +125,15 @@ def control(kind: type[widgets.Widget], label: str, **traits: Any) -> widgets.Wi
     return kind(description=label, style={"description_width": "7.5em"}, layout=layout, **traits)
 
 
-def wrap(controls: list[widgets.Widget]) -> widgets.Widget:
-    """Return controls in columns, as many as there is room for."""
-    columns = "repeat(auto-fill, minmax(290px, 1fr))"
-    return widgets.GridBox(controls, layout=widgets.Layout(grid_template_columns=columns, grid_gap="2px 12px"))
+def columns(children: list[widgets.Widget], least: int) -> widgets.Widget:
+    """Return widgets in columns, as many as there is room for; each has at least so many pixels."""
+    wide = f"repeat(auto-fill, minmax({least}px, 1fr))"
+    return widgets.GridBox(children, layout=widgets.Layout(grid_template_columns=wide, grid_gap="2px 12px"))
+
+
+def prose(words: str) -> str:
+    """Return HTML with lines as close as in a text: a widget's are as far apart as its buttons are high."""
+    return f'<div style="line-height:1.45">{words}</div>'
 
 
 def complaint(error: Exception) -> str:
@@ -134,14 +143,22 @@ def complaint(error: Exception) -> str:
 
 
 class NetworkControls:
-    """Controls that describe a network: architecture, its options, depth and width."""
+    """Controls that describe a network, architecture, depth, width and its options, and others that go with them."""
 
     DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     WIDTHS: Mapping[bool, tuple[int, ...]] = {False: (2, 4, 8, 16, 32, 64, 128, 256), True: (4, 8, 16)}
 
-    def __init__(self, choice: Choice, names: tuple[str, ...], depth: widgets.Widget, *, live: bool = False) -> None:
+    def __init__(
+        self,
+        choice: Choice,
+        names: tuple[str, ...],
+        depth: widgets.Widget,
+        others: list[widgets.Widget],
+        *,
+        live: bool = False,
+    ) -> None:
         self.architecture = control(widgets.Dropdown, "architecture", options=names, value=choice.architecture)
-        self.depth = depth
+        self.depth, self._others = depth, others
         self.width = control(
             widgets.SelectionSlider,
             "width",
@@ -159,7 +176,7 @@ class NetworkControls:
     def on_change(self, listener: Any) -> None:
         """Call ``listener()`` whenever a control has been moved."""
         self._listeners.append(listener)
-        for one in (self.architecture, self.depth, self.width, *self.options.values()):
+        for one in (self.architecture, self.depth, self.width, *self.options.values(), *self._others):
             one.observe(self._tell, "value")
 
     def _tell(self, change: Any) -> None:
@@ -178,7 +195,8 @@ class NetworkControls:
                 self.width.description = "channels" if images else "width"
                 self.width.options = self.WIDTHS[images]
                 self.width.value = 8 if images else 64
-        self.box.children = [wrap([self.architecture, self.depth, self.width, *self.options.values()])]
+        shown = [self.architecture, self.depth, self.width, *self.options.values(), *self._others]
+        self.box.children = [columns(shown, 290)]
 
     def choice(self, **more: Any) -> Choice:
         """Return what the controls describe; ValueError for an option that is no number."""

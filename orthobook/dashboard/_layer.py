@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from orthobook.dashboard import _svg
-from orthobook.dashboard._base import Dashboard, complaint, control
+from orthobook.dashboard._base import Dashboard, columns, complaint, control, prose
 from orthobook.dashboard._entries import matrix, numbers
 from orthobook.figures import COLOURS, magnitude, plain_number
 from orthobook.framework import FAILURES, Factors, NotOrthogonal, Undecided, factorise
@@ -118,8 +118,7 @@ class LayerDashboard(Dashboard):
             f'<div><b>{name}</b><pre style="margin:0">{html.escape(text)}</pre></div>'
             for name, text in self.typed.items()
         )
-        row = f'<div style="display:flex;flex-wrap:wrap;gap:8px 32px">{typed}</div>{self.words()}'
-        return super().page().replace('<div style="display:grid', f'{row}<div style="display:grid', 1)
+        return f'<div style="display:flex;flex-wrap:wrap;gap:8px 32px">{typed}</div>{super().page()}'
 
     def _widget(self) -> widgets.Widget:
         self.example = control(widgets.Dropdown, "example", options=tuple(EXAMPLES))
@@ -132,8 +131,7 @@ class LayerDashboard(Dashboard):
         for field in self.fields.values():
             field.observe(lambda _: self._update(), "value")
         self._show()
-        columns = widgets.Layout(grid_template_columns="repeat(auto-fill, minmax(190px, 1fr))", grid_gap="4px 12px")
-        rows = [self.example, widgets.GridBox(boxes, layout=columns), self.output, self.picture]
+        rows = [self.example, columns(boxes, 190), columns([self.output, self.picture], 340)]
         return widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
 
     def _load(self) -> None:
@@ -150,7 +148,7 @@ class LayerDashboard(Dashboard):
             self._show()
 
     def _show(self) -> None:
-        self.output.value, self.picture.value = self.words(), _svg.grid(self.panels())
+        self.output.value, self.picture.value = prose(self.words()), _svg.grid(self.panels())
 
 
 def _field(name: str, text: str) -> widgets.Widget:
@@ -195,7 +193,7 @@ def normal_form(factors: Factors) -> str:
     parts = {"U": factors.U, "V": factors.V, "R": factors.R, "diagonal of Λ": factors.scale.unsqueeze(0)}
     shown = "".join(f"<span>{name} = {_brackets(part)}</span>" for name, part in parts.items() if part.numel())
     return (
-        "<p>Normal form: J = U diag(±1) Vᵀ + U⊥ R V⊥ᵀ, with C = Λ⁻¹Vᵀ and B = U Λ / r</p>"
+        "<p>Normal form: J = U diag(±1) Vᵀ + U<sub>⊥</sub> R V<sub>⊥</sub>ᵀ, with C = Λ⁻¹Vᵀ and B = U Λ / r</p>"
         f'<div style="display:flex;flex-wrap:wrap;gap:8px 24px;align-items:center">{shown}</div>'
     )
 

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 
 from orthobook.blocks import architectures
 from orthobook.dashboard import _svg
-from orthobook.dashboard._base import Choice, Dashboard, NetworkControls, complaint, control, load_once, wrap
+from orthobook.dashboard._base import Choice, Dashboard, NetworkControls, complaint, control, load_once, prose
 from orthobook.figures import COLOURS, magnitude
 from orthobook.jacobian import singular_values
 
@@ -19,8 +19,7 @@ DEEPEST = 300  # of the slider
 def spectrum() -> SpectrumDashboard:
     """Return the dashboard that shows the singular values of untrained networks while sliders move.
 
-    They are those of the trunk's Jacobian at four images of Fashion-MNIST, as :func:`orthobook.singular_values` computes
-    them on the CPU.
+    They are those of the trunk's Jacobian at four images of Fashion-MNIST, from :func:`orthobook.singular_values`.
     """
     return SpectrumDashboard()
 
@@ -40,7 +39,7 @@ class SpectrumDashboard(Dashboard):
     description = "Choose a network, and see the exact singular values of its Jacobian change with every slider."
 
     def __init__(self) -> None:
-        self._compute(Choice(depth=50))
+        self._compute(Choice(architecture="residual", depth=50))
 
     def _compute(self, choice: Choice) -> None:
         data = load_once(choice.data)
@@ -52,39 +51,35 @@ class SpectrumDashboard(Dashboard):
         finite = self.values[self.values.isfinite()]
         return [_svg.histograms(title, [(COLOURS[0], finite.numpy())] if len(finite) else [])]
 
-    def summary(self) -> str:
-        """Return the ends of the spectrum in words, as HTML."""
+    def words(self) -> str:
+        """Return the network and the ends of its spectrum, as HTML."""
         if not self.values.isfinite().all():
-            return "<div>The Jacobian has grown beyond all floating-point numbers.</div>"
+            return f"<div>{self.choice}</div><div>The Jacobian has grown beyond all floating-point numbers.</div>"
         low, high = self.values.min().item(), self.values.max().item()
         off = (self.values - 1).abs().max().item()
         return (
-            f"<div>σ from <b>{magnitude(low)}</b> to <b>{magnitude(high)}</b>; largest |σ − 1|: "
-            f"<b>{magnitude(off)}</b></div>"
+            f"<div>{self.choice}</div><div>σ from <b>{magnitude(low)}</b> to <b>{magnitude(high)}</b>; "
+            f"largest |σ − 1|: <b>{magnitude(off)}</b></div>"
         )
-
-    def page(self) -> str:
-        return super().page().replace("<p><em>", f"<div>{self.choice}</div>{self.summary()}<p><em>", 1)
 
     def _widget(self) -> widgets.Widget:
         names = tuple(name for name in architectures() if name not in architectures("image"))
         depth = control(widgets.IntSlider, "depth", value=self.choice.depth, min=1, max=DEEPEST)
-        self.network = NetworkControls(self.choice, names, depth, live=True)
         self.seed = control(widgets.IntSlider, "seed", value=self.choice.seed, min=0, max=20)
-        self.words, self.picture = widgets.HTML(), widgets.HTML()
+        self.network = NetworkControls(self.choice, names, depth, [self.seed], live=True)
+        self.output, self.picture = widgets.HTML(), widgets.HTML()
         self.network.on_change(self._update)
-        self.seed.observe(lambda _: self._update(), "value")
         self._show()
-        rows = [self.network.box, wrap([self.seed]), self.words, self.picture]
+        rows = [self.network.box, self.output, self.picture]
         return widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
 
     def _show(self) -> None:
-        self.words.value, self.picture.value = self.summary(), _svg.grid(self.panels())
+        self.output.value, self.picture.value = prose(self.words()), _svg.grid(self.panels())
 
     def _update(self) -> None:
         try:
             self._compute(self.network.choice(seed=self.seed.value))
         except (ValueError, RuntimeError, MemoryError) as error:  # RuntimeError: torch's own
-            self.words.value, self.picture.value = complaint(error), ""
+            self.output.value, self.picture.value = complaint(error), ""
         else:
             self._show()

@@ -7,6 +7,7 @@ colours are those of :mod:`orthobook.figures`, readable in light and in dark mod
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,8 @@ class Axis:
         if self.log:
             step = max(1, -(-int(self.high - self.low) // 5))
             at = [t for t in range(int(self.low), int(self.high) + 1) if t % step == 0]
-            return [((t - self.low) / (self.high - self.low), power_of_ten(t)) for t in at]
+            beyond = {round(math.log10(LIMITS[0])): "≤", round(math.log10(LIMITS[1])): "≥"}
+            return [((t - self.low) / (self.high - self.low), beyond.get(t, "") + power_of_ten(t)) for t in at]
         whole = self.high >= 10  # steps and layers
         locator = MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole)
         found = [t for t in map(float, locator.tick_values(self.low, self.high)) if self.low <= t <= self.high]
@@ -75,7 +77,7 @@ def chart(title: str, body: str, x: Axis, y: Axis | None, xlabel: str) -> str:
     parts.append(_text(4, 15, title, "start"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'style="width:100%;height:auto;max-width:{WIDTH * 1.25:.0f}px" role="img" aria-label="{html.escape(title)}" '
+        f'style="width:100%;height:auto;max-width:{WIDTH * 1.1:.0f}px" role="img" aria-label="{html.escape(title)}" '
         f'font-family="{FONT}" font-size="12" fill="none" stroke="{GREY}">{"".join(parts)}{body}</svg>'
     )
 
@@ -131,7 +133,7 @@ def histograms(title: str, spectra: Sequence[tuple[str, ArrayLike]]) -> str:
 
 def grid(panels: Sequence[str]) -> str:
     """Return the panels as HTML: two columns where there is room, else one."""
-    columns = "repeat(auto-fit,minmax(max(280px,40%),1fr))" if len(panels) > 1 else "1fr"
+    columns = "repeat(auto-fit,minmax(min(100%,max(340px,40%)),1fr))" if len(panels) > 1 else "1fr"
     return f'<div style="display:grid;grid-template-columns:{columns};gap:4px 16px">{"".join(panels)}</div>'
 
 

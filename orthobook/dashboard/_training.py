@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import threading
 from typing import Any, get_args
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from orthobook.blocks import architectures
 from orthobook.dashboard import _svg
-from orthobook.dashboard._base import Choice, Dashboard, NetworkControls, complaint, control, devices, wrap
+from orthobook.dashboard._base import Choice, Dashboard, NetworkControls, complaint, control, devices, prose
 from orthobook.dashboard._run import SHARE, Run, seconds_per_step
 from orthobook.data import data_sets
 from orthobook.figures import COLOURS
@@ -61,30 +62,28 @@ class TrainingDashboard(Dashboard):
         choice, config = Choice(device=devices()[0]), TrainingConfig()
         depths = NetworkControls.DEPTHS
         depth = control(widgets.SelectionSlider, "depth", options=depths, value=choice.depth, continuous_update=False)
-        self.network = NetworkControls(choice, architectures(), depth)
         self.mode = control(widgets.Dropdown, "mode", options=get_args(Mode), value=config.mode)
         self.learning_rate = control(widgets.FloatText, "learning rate", value=config.learning_rate, step=0.001)
         self.steps = control(widgets.IntText, "steps", value=config.steps, step=50)
         self.data = control(widgets.Dropdown, "data set", options=data_sets(), value=choice.data)
         self.device = control(widgets.Dropdown, "device", options=devices())
+        more = [self.mode, self.learning_rate, self.steps, self.data, self.device]
+        self.network = NetworkControls(choice, architectures(), depth, more)
         self.start = widgets.Button(description="Start", button_style="primary", icon="play")
         self.pause = widgets.Button(description="Pause", icon="pause", disabled=True)
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.keep = widgets.Checkbox(description="keep the run before beside it", value=True, indent=False)
+        self.keep = widgets.Checkbox(description="compare with the run before", value=True, indent=False)
         self.keep.layout.width = "auto"
         self.estimate, self.status, self.picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.progress = widgets.IntProgress(min=0, max=1, layout=widgets.Layout(width="auto"))
-        more = [self.mode, self.learning_rate, self.steps, self.data, self.device]
         self.start.on_click(lambda _: self._on_start())
         self.pause.on_click(lambda _: self._on_pause())
         self.stop.on_click(lambda _: self.end())
         self.network.on_change(self._estimate)
-        for one in more:
-            one.observe(lambda _: self._estimate(), "value")
         buttons = widgets.HBox([self.start, self.pause, self.stop, self.keep])
         buttons.layout.flex_flow = "row wrap"
         buttons.layout.align_items = "center"
-        rows = [self.network.box, wrap(more), self.estimate, buttons, self.progress, self.status, self.picture]
+        rows = [self.network.box, self.estimate, buttons, self.progress, self.status, self.picture]
         box = widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
         box.observe(self._on_comm, "comm")
         self._show()
@@ -98,7 +97,7 @@ class TrainingDashboard(Dashboard):
         at = {colour: np.array([m.step for m in run.history[:]]) for colour, run in shown.items()}
         loss = {c: (at[c], [m.loss for m in run.history[: len(at[c])]]) for c, run in shown.items()}
         accuracy = {c: (at[c], [m.accuracy for m in run.history[: len(at[c])]]) for c, run in shown.items()}
-        highest = max([2.5, *(max(values) for _, values in loss.values() if values)])
+        highest = math.ceil(2 * max([2.5, *(max(values) for _, values in loss.values() if values)])) / 2
         looks = {colour: run.look for colour, run in shown.items() if run.look is not None}
         norms = {c: (np.arange(len(look.norms)), look.norms) for c, look in looks.items()}
         layers = _svg.Axis(0, max([len(look.norms) - 1 for look in looks.values()], default=100))
@@ -111,7 +110,7 @@ class TrainingDashboard(Dashboard):
             _svg.histograms("share of the Jacobian’s singular values", spectra),
         ]
 
-    def legend(self) -> str:
+    def words(self) -> str:
         """Return the runs in the picture, what has become of them, and errors, as HTML."""
         return "".join(
             f'<div><span style="color:{COLOURS[(self._started - len(self.runs) + i) % 2]}">■</span> '
@@ -128,10 +127,6 @@ class TrainingDashboard(Dashboard):
             run.go()
         return self.panels()
 
-    def page(self) -> str:
-        charts = super().page()
-        return charts.replace("<p><em>", f"{self.legend()}<p><em>", 1)
-
     def _show(self) -> None:
         """Draw the state of things; called in the run's thread, and in the main thread after a press."""
         with self._lock:
@@ -146,7 +141,7 @@ class TrainingDashboard(Dashboard):
                     self.progress.bar_style = "danger"
                 else:
                     self.progress.bar_style = "" if active else "success"
-            self.status.value = self.legend() or "<div>Press Start.</div>"
+            self.status.value = prose(self.words() or "Press Start.")
             self.picture.value = _svg.grid(self.panels())
 
     # --- what the reader does ---
