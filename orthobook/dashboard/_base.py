@@ -214,7 +214,9 @@ def option_controls(architecture: str, *, live: bool = False) -> dict[str, widge
         if name in ("channels", "downsampling") or not isinstance(default, (int, float, type(None))):
             continue
         if default is None:
-            found[name] = control(widgets.Text, name, placeholder="automatic", continuous_update=False)
+            found[name] = control(
+                widgets.Text, name.replace("_", " "), placeholder="automatic", continuous_update=False
+            )
         else:
             low, high, step = RANGES.get(name, (0, max(2 * default, 1), 0.1))
             slider = widgets.IntSlider if isinstance(default, int) else widgets.FloatSlider

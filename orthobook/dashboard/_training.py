@@ -220,10 +220,10 @@ def _end() -> None:
 
 
 def _described(run: Run) -> str:
-    state = {"waiting": "waiting for the run before to end", "running": "training"}.get(run.state, run.state)
+    state = {"waiting": "about to start", "running": "training" if run.history else "about to start"}
     reached = f"step {len(run.history)} of {run.config.steps}"
     last = f", loss {run.history[-1].loss:.3f}, accuracy {run.history[-1].accuracy:.2f}" if run.history else ""
-    return f"{run.choice}, {run.config.mode}: {state}, {reached}{last}"
+    return f"{run.choice}, {run.config.mode}: {state.get(run.state, run.state)}, {reached}{last}"
 
 
 def in_words(seconds: float, device: str) -> str:
