@@ -191,18 +191,19 @@ class NetworkControls:
             one.observe(self._tell, "value")
         images = name in architectures("image")
         if self.width.description != ("channels" if images else "width"):
-            with self.width.hold_trait_notifications():
-                self.width.description = "channels" if images else "width"
-                self.width.options = self.WIDTHS[images]
-                self.width.value = 8 if images else 64
+            self.width.description = "channels" if images else "width"
+            self.width.options = self.WIDTHS[images]
+            self.width.value = 8 if images else 64
         shown = [self.architecture, self.depth, self.width, *self.options.values(), *self._others]
         self.box.children = [columns(shown, 290)]
 
     def choice(self, **more: Any) -> Choice:
-        """Return what the controls describe; ValueError for an option that is no number."""
+        """Return what the controls describe; ValueError for an option that is no number or does not fit the network."""
         options = {name: option_value(name, one.value) for name, one in self.options.items()}
         chosen = {name: value for name, value in options.items() if value is not None}
         name, depth, width = self.architecture.value, self.depth.value, self.width.value
+        if name not in architectures("image"):  # where the width is found only with the images
+            block(name, **chosen).resolve(depth, width)
         return Choice(architecture=name, depth=depth, width=width, options=chosen, **more)
 
 

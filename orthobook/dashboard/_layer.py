@@ -160,12 +160,19 @@ def _field(name: str, text: str) -> widgets.Widget:
 def spectrum_of_patterns(
     A: Float[Tensor, "n n"], B: Float[Tensor, "n m"], C: Float[Tensor, "m n"], slopes: tuple[float, ...]
 ) -> Float[Tensor, "patterns n"] | None:
-    """Return the singular values of A + BDC for every D; None if shapes do not match or there are too many."""
+    """Return the singular values of A + BDC for every D; None if shapes do not match or there are none or too many."""
     n, m = len(A), len(C)
-    if A.shape != (n, n) or B.shape != (n, m) or C.shape != (m, n) or len(slopes) ** m > PATTERNS:
+    if (
+        not slopes
+        or n == 0
+        or A.shape != (n, n)
+        or B.shape != (n, m)
+        or C.shape != (m, n)
+        or len(slopes) ** m > PATTERNS
+    ):
         return None
-    D = torch.tensor(list(itertools.product(slopes, repeat=m)), dtype=A.dtype).reshape(-1, 1, m)
-    J = A + (B * D) @ C
+    D = torch.tensor(list(itertools.product(slopes, repeat=m)), dtype=A.dtype)
+    J = A + (B * D.unsqueeze(1)) @ C
     return torch.linalg.svdvals(J) if J.isfinite().all() else None
 
 
