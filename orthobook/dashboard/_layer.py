@@ -69,7 +69,7 @@ class LayerDashboard(Dashboard):
         What ``factorise`` returned or raised, or why the text could not be read.
     """
 
-    chapter = "one-layer"
+    chapter = "particular-cases"
     description = "Type the matrices and slopes of a layer, and read which condition of the theorem holds or fails."
 
     def __init__(self) -> None:

@@ -206,7 +206,7 @@ def _random_images(name: str, examples: int) -> Dataset:
     """Return noise in the shape of a data set, which need not be there."""
     shape = (3, 32, 32) if name == "cifar10" else (28, 28)
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(examples, int(np.prod(shape)), generator=generator)
+    noise = torch.randn(examples, int(np.prod(shape)), generator=generator, dtype=torch.float32)
     split = Split(noise, torch.randint(10, (examples,), generator=generator))
     classes = SOURCES["cifar10"].classes
     return Dataset(f"noise like {name}", train=split, test=split, classes=classes, image_shape=shape)
