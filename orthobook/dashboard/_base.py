@@ -17,6 +17,7 @@ import torch
 from orthobook.blocks import architectures, block
 from orthobook.dashboard import _svg
 from orthobook.data import Dataset, load
+from orthobook.figures import GREY
 from orthobook.networks import DeepNetwork, best_device, build
 
 __all__ = ["Choice", "Dashboard", "NetworkControls", "columns", "complaint", "control", "devices", "load_once", "prose"]
@@ -66,7 +67,8 @@ class Dashboard(ABC):
 
     def page(self) -> str:
         """Return the still picture as HTML, with the words that a kernel is needed, and where there is one."""
-        charts, what = _svg.grid(self.still()), html.escape(self.description)
+        charts = _svg.grid(self.still()).replace(GREY, "currentColor")  # the page's own ink, light or dark
+        what = html.escape(self.description)
         needed = (
             f'<p><em>A still picture. {what} The live dashboard needs a running kernel: <a href="{COLAB}/{self.chapter}'
             '.ipynb">open this chapter in Colab</a>, or in JupyterLab on your own machine.</em></p>'

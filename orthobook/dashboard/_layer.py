@@ -192,7 +192,7 @@ def conditions(failed: int, error: str = "") -> str:
             f'<td style="padding:1px 12px 1px 0;text-align:left">{c}</td>' for c in (mark, name, meaning, said)
         )
         rows.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(rows)}</table>"
+    return f'<table style="margin:0">{"".join(rows)}</table>'
 
 
 def normal_form(factors: Factors) -> str:

@@ -31,7 +31,10 @@ def live_cell(chapter: str) -> str:
 
 
 def write_notebook(path: Path) -> None:
-    sources = ["import orthobook as ob", *map(live_cell, CHAPTERS)]
+    sources = [
+        "import ipywidgets, orthobook as ob\nprint('ipywidgets', ipywidgets.__version__)",
+        *map(live_cell, CHAPTERS),
+    ]
     cells = [
         {
             "cell_type": "code",
@@ -172,8 +175,9 @@ class Training:
         )
 
 
-def test_a_student_trains_two_networks(browser, lab):
+def test_a_student_trains_two_networks(browser, lab, widgets):
     with opened(browser, lab) as page:
+        holds(page, dashboard(page, 0), r"ipywidgets 7\.7\.5" if widgets else r"ipywidgets 8\.")
         training = Training(page)
         assert training.output.locator("svg[role=img]").count() == 4
         holds(page, training.output, "Will take")
