@@ -96,6 +96,14 @@ def test_every_page_of_the_contents_was_built(site):
     assert [name for name in names if not (site / f"{name}.html").exists()] == []
 
 
+def test_the_root_sends_the_reader_on(site, chapters):
+    page = checks.parse((site / "index.html").read_text(encoding="utf-8"))
+    assert page.select_one("meta[http-equiv=Refresh]")["content"] == f"0; url={chapters[0]}.html"
+    assert page.select_one("a")["href"] == f"{chapters[0]}.html"
+    assert (site / page.select_one("link[rel=icon]")["href"]).exists()  # or else browsers ask for /favicon.ico
+    assert page.title.text
+
+
 def test_every_page_has_content(site):
     def check(html):
         return checks.content_problems(html, at_least=1)
