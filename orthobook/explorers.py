@@ -178,6 +178,7 @@ def _config(ink: str) -> dict[str, Any]:
         "background": "transparent",
         "font": _FONT,
         "aria": False,  # the description speaks for the chart, not one label for each bar
+        "mark": {"aria": False},
         "view": {"stroke": None},
         "text": {"color": ink, "fontSize": 12},
         "axis": quiet | {"gridOpacity": 0.18, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
@@ -198,6 +199,7 @@ def _config(ink: str) -> dict[str, Any]:
             "offset": 8,
         },
         "title": {
+            "aria": False,
             "anchor": "start",
             "frame": "bounds",
             "color": ink,
