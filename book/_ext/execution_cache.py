@@ -65,6 +65,8 @@ def choose_folder(app: Sphinx, config: Config) -> None:
 
 def run_side_by_side(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
     """Run those of the pages to be read that are chapters and not in the cache, and put them there."""
+    if app.config.nb_execution_mode != "cache":
+        return
     cache = get_cache(app.config.nb_execution_cache_path)
     chapters = [path for page in pages if (path := Path(env.doc2path(page))).suffix == ".ipynb"]
     for chapter in chapters:
