@@ -158,6 +158,8 @@ def threshold_for(
         raise ValueError(f"threshold_for finds the threshold; got threshold={options['threshold']!r} as well")
     _, fraction, width = _fold(architecture, depth, width, options)
     start = finite_number("correlation", correlation), finite_number("mean_square", mean_square, positive=True)
+    if start[0] == 1:
+        raise ValueError(f"two equal inputs always have the coherence 1, got correlation={correlation!r}")
 
     def reached(thresholds: Array) -> Array:
         states = _starts(start[0], np.full_like(thresholds, start[1]), None)
@@ -168,7 +170,7 @@ def threshold_for(
     values = reached(grid)
     if coherence < values.min():
         raise ValueError(
-            f"at depth {depth} {architecture} has a coherence between {values.min():.3g} and 1, got {coherence!r}"
+            f"at depth {depth} {architecture} has a coherence between {values.min():.6g} and 1, got {coherence!r}"
         )
     below = int(np.flatnonzero(values <= coherence)[-1])
 
@@ -184,23 +186,25 @@ def threshold_for(
 def _fold(architecture: str, depth: int, width: int | None, options: dict[str, Any]) -> tuple[float, float, int | None]:
     """Return threshold, fold fraction and the dimension of the rotations, having checked what they come from."""
     if architecture not in THRESHOLDED:
+        block(architecture)  # an unknown name is another mistake
         raise ValueError(
             f"the mean field describes folds beyond a threshold, which {architecture!r} has not; "
             f"allowed: {', '.join(THRESHOLDED)}"
         )
     kind: Any = block(architecture, **options)
+    size = "width"
     whole_number("depth", depth, least=1)
     if kind.threshold < 0:
         raise ValueError(f"threshold must not be negative, got {kind.threshold!r}")
     if kind.kind == "image":
         if width is not None:
             raise ValueError(f"a network for images takes channels, not width; got width={width}")
-        width = kind.channels
+        size, width = "channels", kind.channels
     if width is None:
         if getattr(kind, "folds", None) is not None:
             raise ValueError(f"folds={kind.folds} needs a width, of which it is a part")
         return kind.threshold, getattr(kind.resolve(depth, 2), "folds", 2) / 2, None
-    width = whole_number("width", width, least=3)
+    width = whole_number(size, width, least=3)
     return kind.threshold, getattr(kind.resolve(depth, width), "folds", width) / width, width
 
 
