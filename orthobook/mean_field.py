@@ -3,11 +3,11 @@
 Every layer here starts, up to rotations and a sign, as one and the same: rotate, then fold a share f of the coordinates
 by φ(t) = |t + τ| − τ. Let x, x' have the mean squares q, q' and the angle θ, and t = τ/√q, t' = τ/√q'. With one row w
 of a Haar rotation, w·x/√q and w·x'/√q' are two coordinates of a uniform point on the sphere of radius √n, in
-directions that form θ: a law on the plane with P(radius > s) = S(s) = (1 − s²/n)^((n − 2)/2); e^(−s²/2) as n → ∞. Write
+directions that form θ: a law on the plane with P(radius > s) = Q(s) = (1 − s²/n)^((n − 2)/2); e^(−s²/2) as n → ∞. Write
 p for the probability of a fold, P(coordinate > t), and ~ for the same in n + 2 dimensions (radius √n). Then
 
     q ← q − 4fτ E(y − τ)₊,  y = √q · coordinate      ‖x − x'‖²/n ← ‖x − x'‖²/n − 4f E[|z + τ||z' + τ|; z, z' differ]
-    d = P(z, z' differ) = |p − p'| + (1/π) ∫₀^θ S    γ ← (1 − 2fd) γ
+    d = P(z, z' differ) = |p − p'| + (1/π) ∫₀^θ Q    γ ← (1 − 2fd) γ
 
 "z, z' differ": exactly one is folded; the radius in the integral is that of the point where both creases meet. The
 expectation has the derivative √(qq') sin θ d~ in θ, which is Price's theorem for spheres. The first three formulas are
@@ -279,7 +279,7 @@ def _tail(t: Array, width: int | None) -> tuple[Array, Array, Array]:
 
 
 def _integrals(t: Array, t2: Array, versine: Array, width: int | None) -> tuple[Array, Array]:
-    """Return ∫₀^θ S and, in n + 2 dimensions, ∫₀^θ S~ (cos ϑ − cos θ) dϑ.
+    """Return ∫₀^θ Q and, in n + 2 dimensions, ∫₀^θ Q~ (cos ϑ − cos θ) dϑ.
 
     At the angle ϑ the creases at the distances t, t' from 0 meet at the squared distance
     r² = (1 + s²)(t̄² + δ²/4s²), s = tan ϑ/2, t̄ the mean of t and t', δ their difference. In s = ς sinh v, with

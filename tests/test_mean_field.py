@@ -177,8 +177,8 @@ def test_the_whole_way_to_the_order_of_one_over_n(simulated, depth):
 
     1. It takes the formulas at the mean states, not their mean over states that scatter by 1/√n. The difference in
        each layer, half a second derivative times a variance, is taken from the simulated scatter and carried along.
-    2. γ' = (1 − 2d)γ neglects that signs depend on a row w of W through its part in the plane of x, x'. In E s s' wᵀΓw
-       over rows (Γ of norm 1, s s' = 1 − 2·1[differ]) that part counts E[|w|² in the plane; differ] = d r²/n at most
+    2. γ' = (1 − 2d)γ neglects that signs depend on a row w of W through its part in the plane of x, x'. In E s s' wᵀMw
+       over rows (M of norm 1, s s' = 1 − 2·1[differ]) that part counts E[|w|² in the plane; differ] = d r²/n at most
        twice, r² = E[radius²; differ]/d ≤ 2 + t²/cos²(θ/2) by the formula for d. These errors 4 d r²/n of each layer
        then shrink with γ.
     """
