@@ -149,8 +149,8 @@ def threshold_for(
     Raises
     ------
     ValueError
-        If no threshold gives this coherence (the message states the range at this depth), and as in
-        :func:`mean_field`.
+        If no threshold gives this coherence (the message states the range at this depth), if the inputs are equal, and
+        as in :func:`mean_field`.
     """
     if not 0 < finite_number("coherence", coherence) < 1:
         raise ValueError(f"coherence must lie between 0 and 1, both excluded, got {coherence!r}")
