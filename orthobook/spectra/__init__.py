@@ -7,10 +7,10 @@ free, each has its own argument ζ_l, with M_l(ζ_l) = M(ζ), and since S-transf
 
     D = diag σ'(z), Haar weights      M_l = E T/(ζ_l − T),  T = σ'(z)²       U_l = E log(ζ_l − T)
     a Gaussian weight, variance 1/n   ζ_l = κ²/(κ − 1)                       U_l = log(κ − 1) + M
-    I + W₂DW₁, Gaussian, strength c   M_l = (r − 1)/2 + E cTy/(1 − cTy),     U_l = 2M − log(r − 1) − r + E log(1 − cTy)
+    I + W₂DW₁, Gaussian, strength g   M_l = (r − 1)/2 + E gTy/(1 − gTy),     U_l = 2M − log(r − 1) − r + E log(1 − gTy)
                                       y = (r² − 1)/4,  ζ_l = (1 + M)²/y
 
-c is the product of the two weights' variances times n². The last row holds as I + W₂DW₁ has the singular values of
+g is the product of the two weights' variances times n². The last row holds as I + W₂DW₁ has the singular values of
 u + W₂DW₁, u Haar: R-diagonal elements, free, so that their determining series add; that of an element a is the inverse
 of z ↦ z(1 + z) S_{aa*}(z). The equations are solved far from the spectrum, where M = E Λ/ζ, and followed to the real
 axis.

@@ -20,6 +20,7 @@ class FeedforwardLayer:
     """A layer with the Jacobian DW: D of independent slopes, W a multiple of a Haar or of a Gaussian matrix.
 
     ``weight_scale`` is σ_w: W is σ_w times orthogonal or, where ``gaussian``, has entries of variance σ_w²/n.
+    TypeError if ``slopes`` is no SlopeLaw; ValueError if σ_w is not positive and finite.
     """
 
     slopes: SlopeLaw
@@ -27,6 +28,7 @@ class FeedforwardLayer:
     gaussian: bool = False
 
     def __post_init__(self) -> None:
+        _check_slopes(self.slopes)
         finite_number("weight_scale", self.weight_scale, positive=True)
 
     @property
@@ -44,13 +46,15 @@ class FeedforwardLayer:
 class ResidualLayer:
     """A layer with the Jacobian I + W₂DW₁: D of independent slopes, W₁ and W₂ Gaussian.
 
-    ``strength`` is c: where the entries have variances σ₁²/n and σ₂²/n and the branch the factor s, c = s²σ₁²σ₂².
+    ``strength`` is g: where the entries have variances σ₁²/n and σ₂²/n and the branch the factor s, g = s²σ₁²σ₂².
+    TypeError if ``slopes`` is no SlopeLaw; ValueError if g is negative or not finite.
     """
 
     slopes: SlopeLaw
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_slopes(self.slopes)
         finite_number("strength", self.strength, least=0)
 
     @property
@@ -65,6 +69,11 @@ class ResidualLayer:
 
 
 Layer = FeedforwardLayer | ResidualLayer
+
+
+def _check_slopes(slopes: object) -> None:
+    if not isinstance(slopes, SlopeLaw):
+        raise TypeError(f"slopes must be a SlopeLaw, got {slopes!r}")
 
 
 class Slopes:
@@ -106,7 +115,7 @@ class Branches:
     def __init__(self, law: SlopeLaw, strength: float, count: float) -> None:
         self.values, self.weights, self.count = strength * law.squares[:, None], law.weights, count
         self.mean = 1 + strength * law.mean()
-        # ‖I + W₂DW₁‖ is at most 1 + 2·2·√(c max T): either Gaussian matrix has the norm 2
+        # ‖I + W₂DW₁‖ is at most 1 + 2·2·√(g max T): either Gaussian matrix has the norm 2
         self.largest = (1 + 4 * math.sqrt(strength * law.largest)) ** 2
 
     def _transform(self, v: Any) -> tuple[Any, Any, Any]:

@@ -14,6 +14,7 @@ from orthobook import activations
 from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
 from orthobook.blocks import Feedforward, ReLUHe, ReLUOrthogonal, Residual, block
+from orthobook.partial_isometries import LooksLinear
 from orthobook.spectra.factors import FeedforwardLayer, ResidualLayer
 from orthobook.spectra.law import SpectralLaw
 from orthobook.spectra.products import counted_law, product_law
@@ -54,7 +55,12 @@ def feedforward_law(
     Raises
     ------
     ValueError
-        If an argument is out of range, or σ or σ' is not square-integrable under a q_l's normal law.
+        If an argument is out of range, or E σ², E σ'² or E σ'⁴ under a q_l's normal law is infinite or carried by
+        values too rare to be resolved.
+    TypeError
+        If σ is not an Activation.
+    RuntimeError
+        As for :func:`product_law` and :func:`slope_law`.
     """
     given = {"weight_scale": weight_scale, "bias_variance": bias_variance, "bias": bias, "mean_square": mean_square}
     squares = mean_squares(activation, depth, **given)
@@ -107,7 +113,7 @@ def residual_law(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError, RuntimeError
         As for :func:`feedforward_law`.
     """
     depth = whole_number("depth", depth, least=1)
@@ -130,12 +136,13 @@ def spectral_law(architecture: str, depth: int, *, mean_square: float = 1.0, **o
     ----------
     architecture : str
         ``relu-orthogonal``, ``relu-he``, ``residual``, any other feedforward architecture with an activation and
-        orthogonal weights, such as ``tanh-orthogonal``, or one with an orthogonal Jacobian: the point mass at 1.
+        orthogonal weights, such as ``tanh-orthogonal`` or ``hard-tanh``, ``looks-linear``, or one with an orthogonal
+        Jacobian: the point mass at 1.
     depth : int
         L, at least 1.
     mean_square : float
-        Mean square of the coordinates of the trunk's first state; the embedding makes it about 1 for inputs of mean
-        square 1.
+        Mean square of the coordinates of the trunk's first state, positive; the embedding makes it about 1 for inputs
+        of mean square 1.
     **options
         The architecture's options.
 
@@ -145,8 +152,11 @@ def spectral_law(architecture: str, depth: int, *, mean_square: float = 1.0, **o
         If the architecture or an option is unknown, the architecture is none of these, or an argument is out of range.
     """
     depth, kind = whole_number("depth", depth, least=1), block(architecture, **options)
+    finite_number("mean_square", mean_square, positive=True)
     if kind.isometric:
         return SpectralLaw(((1.0, 1.0),))
+    if isinstance(kind, LooksLinear):  # half of the coordinates mirror the others
+        return SpectralLaw(((0.0, 0.5), (math.sqrt(2), 0.5)))
     if type(kind) is Residual:
         return residual_law(depth, branch_scale=kind.branch_scale, mean_square=mean_square)
     if isinstance(kind, ReLUOrthogonal | ReLUHe):
@@ -157,6 +167,6 @@ def spectral_law(architecture: str, depth: int, *, mean_square: float = 1.0, **o
         biases = kind.biases(1, 2, torch.float64)
         return feedforward_law(kind.activation, depth, bias=float(biases[0, 0]), mean_square=mean_square)
     raise ValueError(
-        f"the law of {architecture!r} is not known here; allowed: relu-orthogonal, relu-he, residual, feedforward "
-        "architectures with orthogonal weights, and those with an orthogonal Jacobian"
+        f"the law of {architecture!r} is not known here; allowed: relu-orthogonal, relu-he, residual, looks-linear, "
+        "feedforward architectures with orthogonal weights, and those with an orthogonal Jacobian"
     )

@@ -19,6 +19,7 @@ _POINTS = 512  # at which a law is tabulated
 _BELOW = 1e-5  # the share of the singular values that a table may leave out where they reach down to 0
 _ANGLE = 1e-12  # how near to the real axis, in arg ζ, the equations are followed
 _NOISE = 1e-8, 1e-3  # errors of arg κ outside of the support, where it is 0: of exact laws, and of rules
+_UNSOLVED = "the spectral law's equations were not solved: slopes vary too much to be resolved"
 
 
 class _Product:
@@ -66,6 +67,7 @@ class _Product:
             high += factor.count * math.log(factor.largest)
         return low, min(high + 1e-3, self.far)
 
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")
     def solve(self, x: Float[Reals, " points"]) -> tuple[Complexes, Reals]:
         """Return κ and P(Λ > λ) at ζ = λ + i0, λ = eˣ.
 
@@ -80,7 +82,8 @@ class _Product:
         z = path(0)
         inverse = z - self.log_mean  # log 1/M to first order
         found = self._newton(z, np.log1p(np.exp(inverse)), [factor.start(inverse) for factor in self.factors])
-        assert found is not None, "the equations are solved far from the spectrum"
+        if found is None:
+            raise RuntimeError(_UNSOLVED)
         t, step = 0.0, 1 / 16
         while t < 2:
             ahead = min(t + step, 1 if t < 1 else 2)
@@ -90,9 +93,7 @@ class _Product:
             if tried is None:
                 step /= 2
                 if step < 1e-6:
-                    raise RuntimeError(
-                        "the spectral law's equations were not solved: slopes vary too much to be resolved"
-                    )
+                    raise RuntimeError(_UNSOLVED)
                 continue
             found, t, z, step = tried, ahead, path(ahead), min(1.5 * step, 1 / 8)
         k, us, _, _ = found
@@ -147,6 +148,8 @@ def product_law(layers: Iterable[Layer]) -> SpectralLaw:
 
     Raises
     ------
+    TypeError
+        If a layer is of another kind.
     ValueError
         If there is no layer.
     RuntimeError
@@ -156,6 +159,9 @@ def product_law(layers: Iterable[Layer]) -> SpectralLaw:
     layers = list(layers)
     if not layers:
         raise ValueError("a product needs at least one layer, got none")
+    for layer in layers:
+        if not isinstance(layer, FeedforwardLayer | ResidualLayer):
+            raise TypeError(f"layers must be FeedforwardLayer or ResidualLayer, got {layer!r}")
     if any(layer.mean == 0 for layer in layers):
         return SpectralLaw(((0.0, 1.0),))
     return counted_law(((layer, 1) for layer in layers), _atoms(layers))
@@ -218,7 +224,11 @@ def _law_of_slopes(slopes: SlopeLaw, log_scale: float, atoms: tuple[tuple[float,
     above = positive.size / slopes.quantiles.size - np.interp(x, logarithms, shares)
     above[-1] = 0.0
     steps = np.maximum(-np.gradient(above, angles), 0.0)
-    return SpectralLaw(atoms, (math.exp(low / 2), math.exp(high / 2)), x, above, steps)
+
+    def moments(power: float) -> float:
+        return math.exp(power * log_scale) * slopes.mean(power)
+
+    return SpectralLaw(atoms, (math.exp(low / 2), math.exp(high / 2)), x, above, steps, moments)
 
 
 def _edges(product: _Product) -> tuple[float, float, bool]:
@@ -230,7 +240,7 @@ def _edges(product: _Product) -> tuple[float, float, bool]:
     near = product.log_mean + math.sqrt(product.relative_variance) * np.linspace(-3, 3, 33)
     grid = np.union1d(np.linspace(low, high, 96), near[(near > low) & (near < high)])
     (inside,) = np.nonzero(product.inside(grid))
-    if inside.size == 0:
+    if inside.size == 0 or inside[-1] == grid.size - 1:
         raise RuntimeError("no singular value was found where the law must have some: it is too narrow or too wide")
     first, last = inside[[0, -1]]
     soft = bool(first == 0)

@@ -9,6 +9,7 @@ nearly singular where ζ is near to a value of T. So the path of the integral is
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Inexact
 from numpy.polynomial import legendre
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
@@ -43,14 +44,30 @@ class SlopeLaw:
 
     A rule gives E f(T) for functions f that are analytic on the upper half-plane, such as 1/(ζ − T), up to the real
     axis: the path of the integral over z has been moved to where Im T ≤ 0. Then values and weights are complex.
+
+    A discrete law may be built from two sequences: values, which must be finite and at least 0, and their
+    probabilities. ValueError if they are not, or if the weights do not sum to 1; TypeError if they are not numbers.
     """
 
     squares: Inexact[NDArray[Any], " values"]
     weights: Inexact[NDArray[Any], " values"]
     quantiles: Float[Reals, " quantiles"] | None = None  # of a smooth σ, equally likely ones; None where exact
+    moments: Callable[[float], float] | None = None  # of a smooth σ, p ↦ E T^p; None where the weights give it
 
-    def mean(self, power: int = 1) -> float:
-        """Return E T^power."""
+    def __post_init__(self) -> None:
+        for name in ("squares", "weights"):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        if self.squares.shape != self.weights.shape or self.squares.ndim != 1 or self.squares.size == 0:
+            raise ValueError(
+                f"a law needs one weight for each square, got the shapes {self.squares.shape} and {self.weights.shape}"
+            )
+        if abs(self.weights.sum() - 1) > 1e-9:
+            raise ValueError(f"weights must sum to 1, got {self.weights.sum():.10g}")
+
+    def mean(self, power: float = 1) -> float:
+        """Return E T^power; ValueError if it is infinite, or carried by values too rare to be resolved."""
+        if self.moments is not None:
+            return self.moments(power)
         return float((self.weights @ self.squares**power).real)
 
     @property
@@ -73,8 +90,8 @@ def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float =
     """Return the law of σ'(√q·z + b)², z standard normal.
 
     Where the activation states its slopes and breakpoints the law is discrete and exact. Otherwise it is a quadrature
-    rule, good to about eight digits for σ that is analytic between its breakpoints, if it states any, and has no
-    straight piece that more than half of the units use.
+    rule for σ that is analytic between its breakpoints, if it states any, and has no straight piece that more than half
+    of the units use: good to five digits, mostly to eight.
 
     Parameters
     ----------
@@ -87,13 +104,20 @@ def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float =
 
     Raises
     ------
+    TypeError
+        If σ is not an Activation.
     ValueError
-        If q is negative or not finite, b is not finite, or σ'(√q·z + b) is not square-integrable: E T is infinite, or
+        If q is negative or not finite, or 0 where b is a breakpoint; b is not finite; or E T or E T² is infinite, or
         carried by values of z too rare to be resolved.
+    RuntimeError
+        If σ' varies too fast for the rule.
     """
+    check_activation(activation)
     deviation = math.sqrt(finite_number("mean_square", mean_square, least=0))
     bias = finite_number("bias", bias)
     if deviation == 0:
+        if activation.breakpoints is not None and bias in activation.breakpoints_within(abs(bias)):
+            raise ValueError(f"mean_square must be positive at a breakpoint of {activation.name}, got {mean_square!r}")
         return SlopeLaw(_at(activation.derivative, np.array([bias])) ** 2, np.ones(1))
     if activation.slopes is not None and activation.breakpoints is not None:
         reach = _REACH * deviation + abs(bias)
@@ -102,10 +126,21 @@ def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float =
         between = np.concatenate([ends[:1] - 1, inner, ends[-1:] + 1]) if ends.size else np.zeros(1)
         weights = np.diff(ndtr(np.concatenate([[-np.inf], (ends - bias) / deviation, [np.inf]])))
         return SlopeLaw(*_merged(_at(activation.derivative, between) ** 2, weights))
-    _integral(activation, "σ'", activation.derivative, deviation, bias)
+
+    def moments(power: float) -> float:
+        what = "σ'" if power == 1 else f"|σ'|^{power:g}"
+        return _integral(activation, what, lambda x: activation.derivative(x).abs() ** power, deviation, bias)
+
+    rule = _path_rule(activation, deviation, bias, (moments(1), moments(2)))
     shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = np.sort(_at(activation.derivative, deviation * ndtri(shares) + bias) ** 2)
-    return SlopeLaw(*_path_rule(activation, deviation, bias), quantiles)
+    return SlopeLaw(*rule, quantiles, moments)
+
+
+def check_activation(activation: object) -> None:
+    """TypeError unless the argument is an Activation."""
+    if not isinstance(activation, Activation):
+        raise TypeError(f"activation must be an orthobook.activations.Activation, got {activation!r}")
 
 
 def mean_squares(
@@ -122,6 +157,7 @@ def mean_squares(
     q_1 = σ_w² q + σ_b², then q_{l+1} = σ_w² E σ(√q_l·z + b)² + σ_b² (Poole et al. 2016; Pennington et al. 2017).
     Parameters and errors as in :func:`feedforward_law`.
     """
+    check_activation(activation)
     scale, added = (
         finite_number("weight_scale", weight_scale, positive=True) ** 2,
         finite_number("bias_variance", bias_variance, least=0),
@@ -137,9 +173,9 @@ def output_square(activation: Activation, mean_square: float, bias: float = 0.0)
     return _integral(activation, "σ", activation, math.sqrt(mean_square), bias)
 
 
-def _panels(activation: Activation, deviation: float, bias: float) -> tuple[Reals, Reals]:
+def _panels(activation: Activation, deviation: float, bias: float, fineness: float) -> tuple[Reals, Reals]:
     """Return nodes x on panels that no breakpoint divides, (panels, 40), and the panels' halves, (panels, 1)."""
-    ends = np.linspace(-_REACH, _REACH, 2 * math.ceil(8 * _fineness(activation, deviation)) + 1)
+    ends = np.linspace(-_REACH, _REACH, 2 * math.ceil(8 * fineness) + 1)
     bends = _bends(activation, deviation, bias)
     ends = np.unique(np.concatenate([ends, bends[np.abs(bends) < _REACH]]))
     half, centres = np.diff(ends)[:, None] / 2, (ends[1:, None] + ends[:-1, None]) / 2
@@ -165,34 +201,56 @@ def _integral(
     activation: Activation, what: str, function: Callable[[Tensor], Tensor], deviation: float, bias: float
 ) -> float:
     """Return E f(√q·z + b)²; ValueError where it is not finite, or its tail still counts at the ends."""
-    z, half = _panels(activation, deviation, bias)
-    terms = half * _WEIGHTS * _normal_density(z) * _at(function, deviation * z + bias) ** 2
-    total = float(terms.sum())
-    if not math.isfinite(total) or terms[np.abs(z) > _REACH - 1].sum() > 1e-9 * total:
+    z, half = _panels(activation, deviation, bias, 4 * _fineness(activation, deviation))
+    with np.errstate(over="ignore", invalid="ignore"):
+        terms = half * _WEIGHTS * _normal_density(z) * _at(function, deviation * z + bias) ** 2
+        total = float(terms.sum())
+        rare = float(terms[np.abs(z) > _REACH - 1].sum())
+    if not math.isfinite(total) or rare > 1e-4 * total:
         raise ValueError(
-            f"{what} of {activation.name} must be square-integrable under the normal law, "
-            f"got a mean square of {total:.3g} for |z| up to {_REACH:g} and more beyond"
+            f"the mean square of {what} of {activation.name} at q = {deviation**2:.3g} must be finite and not carried "
+            f"by |z| > {_REACH - 1:g}, too rare to be resolved; got {total:.3g}, and {rare:.3g} of it from there"
         )
     return total
 
 
-def _path_rule(activation: Activation, deviation: float, bias: float) -> tuple[Complexes, Complexes]:
-    """Return values of T = σ'(√q·z + b)² and weights, on a path z = x + iδ(x) where Im T is not positive.
+def _path_rule(
+    activation: Activation, deviation: float, bias: float, means: tuple[float, float]
+) -> tuple[Complexes, Complexes]:
+    """Return values of T and weights, on a path where Im T is not positive, that have the means E T and E T².
 
-    To first order T turns by the angle δ·d log T/dx, so δ has the other sign than that derivative; at breakpoints it
-    is 0. On each panel a polynomial through the nodes continues σ' to the path.
+    The path must keep clear of the singularities of σ': it comes nearer to the real axis until the means are right.
     """
-    x, half = _panels(activation, deviation, bias)
-    slopes, scale = _at(activation.derivative, deviation * x + bias), 1 / _fineness(activation, deviation)
+    fineness = _fineness(activation, deviation)
+    x, _ = _panels(activation, deviation, bias, fineness)
+    slopes = _at(activation.derivative, deviation * x + bias)
+    leasts = (1e-9, 0.5) if slopes.min() >= 0 or slopes.max() <= 0 else (0.5,)
+    for factor, least in itertools.product((1, 2, 4, 8, 16), leasts):
+        squares, weights = _path(activation, deviation, bias, min(factor * fineness, 64), least)
+        if all(abs(weights @ squares**k - mean) < 3e-5 * mean for k, mean in enumerate(means, start=1)):
+            return squares, weights
+    raise RuntimeError(f"σ' of {activation.name} at q = {deviation**2:.3g} varies too fast to be integrated")
+
+
+def _path(
+    activation: Activation, deviation: float, bias: float, fineness: float, least: float
+) -> tuple[Complexes, Complexes]:
+    """Return values of T and weights on the path z = x + iδ(x), |δ| < 1/2 divided by the fineness.
+
+    On each panel a polynomial through the nodes continues σ' to the path. ``least`` keeps d log T/dx finite where σ' is
+    0, as a share of the largest |σ'|.
+    """
+    x, half = _panels(activation, deviation, bias, fineness)
+    slopes, scale = _at(activation.derivative, deviation * x + bias), 1 / fineness
+    largest = np.abs(slopes).max()
+    slopes = slopes / largest
     fitted = _FIT @ slopes.T
-    # kept from being infinite where σ' changes its sign
-    least = (1e-9 if slopes.min() >= 0 or slopes.max() <= 0 else 0.5) * np.abs(slopes).max()
     rates = scale * 2 * slopes * _polynomials(legendre.legder(fitted), _NODES) / half / (slopes**2 + least**2)
     shifts = -0.5 * scale * rates / np.sqrt(9 + rates**2)
     for bend in _bends(activation, deviation, bias):
         shifts *= (x - bend) ** 2 / ((x - bend) ** 2 + scale**2)
     along = 1 + 1j * _polynomials(legendre.legder(_FIT @ shifts.T), _NODES) / half
-    squares = _polynomials(fitted, _NODES + 1j * shifts / half) ** 2
+    squares = (largest * _polynomials(fitted, _NODES + 1j * shifts / half)) ** 2
     weights = half * _WEIGHTS * along * _normal_density(x + 1j * shifts)
     counts = half * _WEIGHTS * _normal_density(x) > 1e-16
     return _folded(squares[counts], weights[counts])
@@ -226,3 +284,16 @@ def _merged(squares: Reals, weights: Reals) -> tuple[Reals, Reals]:
 
 def _at(function: Callable[[Tensor], Tensor], points: Reals) -> Reals:
     return np.asarray(function(torch.from_numpy(points)), dtype=np.float64)
+
+
+def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return finite numbers as an array, which where they are real are at least 0."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iufc":
+        raise TypeError(f"{name} must be numbers, got {values!r}")
+    array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    if array.dtype.kind == "f" and (array < 0).any():
+        raise ValueError(f"{name} must be at least 0, got {array[array < 0][0]:g}")
+    return array
