@@ -490,7 +490,7 @@ def test_constant_biases_shift_the_slopes():
     ],
 )
 def test_partial_isometries_follow_the_law(architecture, options, kept):
-    """One layer keeps a share of the directions and loses the rest. A network's shares vary by up to 1/(2√n) = 0.022."""
+    """One layer keeps a share of the directions, and the rest is lost. A network's shares vary by up to 1/(2√n)."""
     assert ob.spectra.spectral_law(architecture, 1, **options).atoms == (
         (0, pytest.approx(1 - kept)),
         (1, pytest.approx(kept)),

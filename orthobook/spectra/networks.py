@@ -65,13 +65,13 @@ def feedforward_law(
     given = {"weight_scale": weight_scale, "bias_variance": bias_variance, "bias": bias, "mean_square": mean_square}
     squares = mean_squares(activation, depth, **given)
     different, counts = np.unique(squares, return_counts=True)
-    layers = [FeedforwardLayer(slope_law(activation, q, bias=bias), weight_scale, gaussian) for q in different]
-    if len(layers) > _KINDS and layers[0].slopes.quantiles is not None:  # no atoms
+    if different.size > _KINDS and slope_law(activation, different[0], bias=bias).quantiles is not None:  # no atoms
         logarithms, many = _gauss_rule(np.log(different), counts)
         laws = [slope_law(activation, q, bias=bias) for q in np.exp(logarithms)]
         return counted_law(
             ((FeedforwardLayer(law, weight_scale, gaussian), n) for law, n in zip(laws, many, strict=True)), {}
         )
+    layers = [FeedforwardLayer(slope_law(activation, q, bias=bias), weight_scale, gaussian) for q in different]
     return product_law(layer for layer, count in zip(layers, counts, strict=True) for _ in range(count))
 
 
