@@ -254,8 +254,8 @@ def test_one_layer_is_the_law_of_its_slopes():
 
 
 def test_flat_units_only_leave_nothing():
-    law = feedforward_law(activations.two_slopes(0.0, 0.0), 3)
-    assert law.atoms == ((0.0, 1.0),)
+    for flat in (activations.two_slopes(0.0, 0.0), Activation("constant", torch.ones_like, torch.zeros_like)):
+        assert feedforward_law(flat, 3).atoms == ((0.0, 1.0),)
 
 
 # --- atoms ---
@@ -564,6 +564,12 @@ def test_equations_beyond_the_range_of_floating_point_numbers_say_so(recwarn):
 def test_laws_can_be_built_from_lists():
     law = product_law([FeedforwardLayer(SlopeLaw([0, 1], [0.5, 0.5]), math.sqrt(2))] * 2)
     assert law.support[1] == pytest.approx(2)
+
+
+def test_jumps_that_are_not_stated_are_found():
+    hidden = Activation("hidden jump", lambda z: (z - 0.3).relu(), lambda z: (z >= 0.3).to(z.dtype))
+    with pytest.raises(RuntimeError, match="hidden jump at q = 1 varies too fast to be integrated; breakpoints"):
+        spectra.slope_law(hidden)
 
 
 def test_nearly_constant_slopes_count_as_constant():

@@ -1,4 +1,7 @@
-"""The kinds of layers, and the equations of one as a factor of a product."""
+"""The kinds of layers, and the equations of each as a factor of a product: the rows of the package's table.
+
+A factor has an unknown u of its own, from which all else follows: M_l, ζ_l and the potential U_l.
+"""
 
 from __future__ import annotations
 

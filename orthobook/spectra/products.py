@@ -1,4 +1,8 @@
-"""The law of a product of free factors: its equations, solved on the real axis and tabulated."""
+"""The law of a product of free factors: the equations M_l(ζ_l) = M and ζ/κ = ∏ ζ_l/κ, solved and tabulated.
+
+Far from the spectrum M = E Λ/ζ. From there Newton's method follows the solution to ζ = λ + i0, for all λ of a grid at
+once. λ belongs to the support where κ is not real, and P(Λ > λ) is the sum of the potentials' imaginary parts.
+"""
 
 from __future__ import annotations
 

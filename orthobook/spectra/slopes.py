@@ -110,7 +110,7 @@ def slope_law(activation: Activation, mean_square: float = 1.0, *, bias: float =
         If q is negative or not finite, or 0 where b is a breakpoint; b is not finite; or E T or E T² is infinite, or
         carried by values of z too rare to be resolved.
     RuntimeError
-        If σ' varies too fast for the rule.
+        If σ' varies too fast for the rule, or jumps where no breakpoint is stated.
     """
     check_activation(activation)
     deviation = math.sqrt(finite_number("mean_square", mean_square, least=0))
@@ -227,9 +227,12 @@ def _path_rule(
     leasts = (1e-9, 0.5) if slopes.min() >= 0 or slopes.max() <= 0 else (0.5,)
     for factor, least in itertools.product((1, 2, 4, 8, 16), leasts):
         squares, weights = _path(activation, deviation, bias, min(factor * fineness, 64), least)
-        if all(abs(weights @ squares**k - mean) < 3e-5 * mean for k, mean in enumerate(means, start=1)):
+        if all(abs(weights @ squares**k - mean) <= 3e-5 * mean for k, mean in enumerate(means, start=1)):
             return squares, weights
-    raise RuntimeError(f"σ' of {activation.name} at q = {deviation**2:.3g} varies too fast to be integrated")
+    raise RuntimeError(
+        f"σ' of {activation.name} at q = {deviation**2:.3g} varies too fast to be integrated; "
+        "breakpoints, if it has any, must be stated"
+    )
 
 
 def _path(
@@ -242,7 +245,7 @@ def _path(
     """
     x, half = _panels(activation, deviation, bias, fineness)
     slopes, scale = _at(activation.derivative, deviation * x + bias), 1 / fineness
-    largest = np.abs(slopes).max()
+    largest = np.abs(slopes).max() or 1.0
     slopes = slopes / largest
     fitted = _FIT @ slopes.T
     rates = scale * 2 * slopes * _polynomials(legendre.legder(fitted), _NODES) / half / (slopes**2 + least**2)
