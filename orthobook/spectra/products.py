@@ -157,8 +157,8 @@ def product_law(layers: Iterable[Layer]) -> SpectralLaw:
     ValueError
         If there is no layer.
     RuntimeError
-        If the equations could not be solved. It may happen at depths above about ten for a smooth σ whose derivative
-        vanishes between slopes of either sign, such as the sine's, or falls off over hundreds of decades.
+        If the equations could not be solved. It may happen at depths above about three for a smooth σ whose derivative
+        vanishes between slopes of either sign, such as a smooth fold's, or falls off over hundreds of decades.
     """
     layers = list(layers)
     if not layers:
