@@ -48,7 +48,10 @@ __all__ = [
 ]
 
 RESULTS = Path(__file__).with_name("_data") / "robustness.jsonl"
-"""The stored results that come with the package."""
+"""The stored results that come with the package.
+
+:meta hide-value:
+"""
 
 RADII = tuple(round(0.02 * step, 2) for step in range(51))
 """Radii in pixels at which accuracies are stored."""

@@ -117,6 +117,11 @@ def test_every_page_has_content(site):
     assert not problems, lines(problems)
 
 
+def test_no_page_tells_where_it_was_built(site):
+    problems = each_page(site, lambda html: [str(ROOT)] if str(ROOT) in html else [])
+    assert not problems, lines(problems)
+
+
 def test_every_chapter_has_text(site, chapters):
     assert chapters
     assert each_chapter(site, chapters, lambda html, chapter: checks.content_problems(html, at_least=150)) == []
