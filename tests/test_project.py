@@ -111,7 +111,7 @@ def test_pins_satisfy_the_package_s_ranges():
     pinned = pins()
     needed = PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]
     needed += PROJECT["project"]["optional-dependencies"]["dask"]
-    assert len(needed) == 14
+    assert len(needed) == 15
     for requirement in map(Requirement, needed):
         (exact,) = pinned[canonicalize_name(requirement.name)].specifier
         assert exact.operator == "=="
