@@ -48,7 +48,7 @@ def in_float64(net: DeepNetwork) -> DeepNetwork:
 def check_network(net: object) -> None:
     """Raise ValueError unless net is a deep network with finite parameters."""
     if not isinstance(net, DeepNetwork):
-        raise ValueError(f"net must be a DeepNetwork, as ob.build returns, got {net!r}")
+        raise ValueError(f"net must be a DeepNetwork, as ob.build returns, got {type(net).__name__}")
     if not all(parameter.isfinite().all() for parameter in net.parameters()):
         raise ValueError("the network's parameters must be finite, but hold nan or inf")
 
@@ -189,8 +189,8 @@ def _rounding(
 ) -> Float[Tensor, " batch"]:
     """Return what rounding in float64 may do to a difference of logits, at an input and within its radius together.
 
-    Computed with unit roundoff ε/2, an entry of Mv + b, of n products, is off by at most n ε times that of |M||v| + |b|
-    (Higham 2002, section 3.1), and ‖|M|‖₂ ≤ ‖M‖_F ≤ √n ‖M‖₂, so a vector of at most n entries is off by
+    In whatever order it is summed, an entry of Mv + b, of n products, is off by at most n ε times that of |M||v| + |b|,
+    as ε is twice the unit roundoff, and ‖|M|‖₂ ≤ ‖M‖_F ≤ √n ‖M‖₂. So a vector of at most n entries is off by
 
         n^1.5 ε (‖M‖₂ ‖v‖ + √n b̂),    b̂ the largest modulus of an offset.
 
@@ -212,7 +212,8 @@ def _rounding(
     length = embedding_norm(net) * x.detach().cpu().double().norm(dim=1) + moves
     embedded = max(net.inputs, terms) ** 1.5 * (length + terms**0.5 * _largest(net.embedding.get_parameter("bias")))
     offsets = [_largest(stack) for name, stack in net.trunk.items() if name not in net.block.orthogonal]
-    offsets += [abs(getattr(net.block, field.name)) for field in fields(net.block) if "float" in str(field.type)]
+    constants = [getattr(net.block, field.name) for field in fields(net.block) if "float" in str(field.type)]
+    offsets += [abs(constant) for constant in constants if constant is not None]
     layer = terms**1.5 * net.block.cancelling * (longest + terms**0.5 * max(offsets, default=0.0))
     states = growth * (2 * embedded + 32 * net.depth * layer)
     return 4 * EPSILON * (rows.norm(dim=1).max().item() * (states + 2 * terms * longest) + 2 * terms * _largest(biases))
@@ -373,7 +374,7 @@ def _shortened(
 
 def check_inputs(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> None:
     """Raise ValueError unless x is a batch of finite inputs of the network."""
-    net.embed(x[:0] if isinstance(x, Tensor) and x.ndim else x)
+    net.embed(x[:1] if isinstance(x, Tensor) and x.ndim else x)
     if not x.isfinite().all():
         raise ValueError("inputs must be finite, but hold nan or inf")
 

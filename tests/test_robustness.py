@@ -626,6 +626,16 @@ def test_numbers_may_be_tensors_or_of_numpy(generator):
     assert torch.equal(change, ob.attack(net, x, labels, np.float32(2), steps=2, box=box))
 
 
+def test_networks_that_halve_their_images_are_certified_and_attacked(generator):
+    net = ob.build(
+        "conv-shifted-fold", depth=2, channels=4, image_shape=(8, 8), classes=3, dtype=torch.float64, device="cpu"
+    )
+    x = inputs(generator, 10, 64)
+    labels, radius = net(x).argmax(1), ob.certified_radius(net, x)
+    assert (radius > 0).all()
+    assert (ob.smallest_perturbation(net, x, labels, 3 * radius.max()) > radius).all()
+
+
 def test_no_inputs_give_no_radii():
     net, x, labels, _ = straight()
     none = x[:0], labels[:0]
