@@ -191,10 +191,9 @@ class NetworkControls:
             one.observe(self._tell, "value")
         images = name in architectures("image")
         if self.width.description != ("channels" if images else "width"):
-            with self.width.hold_trait_notifications():
-                self.width.description = "channels" if images else "width"
-                self.width.options = self.WIDTHS[images]
-                self.width.value = 8 if images else 64
+            self.width.description = "channels" if images else "width"
+            self.width.options = self.WIDTHS[images]
+            self.width.value = 8 if images else 64
         shown = [self.architecture, self.depth, self.width, *self.options.values(), *self._others]
         self.box.children = [columns(shown, 290)]
 

@@ -160,11 +160,12 @@ def _field(name: str, text: str) -> widgets.Widget:
 def spectrum_of_patterns(
     A: Float[Tensor, "n n"], B: Float[Tensor, "n m"], C: Float[Tensor, "m n"], slopes: tuple[float, ...]
 ) -> Float[Tensor, "patterns n"] | None:
-    """Return the singular values of A + BDC for every D; None if shapes do not match or there are too many."""
+    """Return the singular values of A + BDC for every D; None if there are none, or too many."""
     n, m = len(A), len(C)
-    if A.shape != (n, n) or B.shape != (n, m) or C.shape != (m, n) or len(slopes) ** m > PATTERNS:
+    if 0 in (n, len(slopes)) or (A.shape, B.shape, C.shape) != ((n, n), (n, m), (m, n)) or len(slopes) ** m > PATTERNS:
         return None
-    D = torch.tensor(list(itertools.product(slopes, repeat=m)), dtype=A.dtype).reshape(-1, 1, m)
+    patterns = list(itertools.product(slopes, repeat=m))  # one, the empty one, if no unit folds
+    D = torch.tensor(patterns, dtype=A.dtype).reshape(len(patterns), 1, m)
     J = A + (B * D) @ C
     return torch.linalg.svdvals(J) if J.isfinite().all() else None
 

@@ -187,6 +187,7 @@ def seconds_per_step(choice: Choice, config: TrainingConfig) -> float:
     Measured by a probe: three steps each of a network of two layers and one of ten, on random images, the first to warm
     up. The time of a step grows with the depth along a straight line, which is extended to the depth asked for.
     """
+    choice.build(_random_images(choice.data, config.batch_size))  # what cannot be built has no time: ValueError
     shallow, deep = min(choice.depth, 2), min(choice.depth, 10)
     short = replace(config, steps=3)
     first = _probe(replace(choice, depth=shallow), short)
