@@ -202,6 +202,19 @@ def test_closing_the_widget_ends_the_run(training, monkeypatch):
     assert (run.state, len(run.history)) == ("stopped", 3)
 
 
+def test_clearing_the_only_output_ends_the_run(training, monkeypatch):
+    """The front end counts the places where the widget is shown."""
+
+    def seen(places):
+        training.widget._view_count = places
+
+    seen(1)
+    seen(2)  # a second view of the same output
+    Steps(monkeypatch, 3, lambda: (seen(1), training.runs[-1].pause(), seen(0)))
+    run = finished(training)
+    assert (run.state, len(run.history)) == ("stopped", 3)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
