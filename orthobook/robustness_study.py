@@ -234,6 +234,7 @@ def table(records: Mapping[Subject, Record], *, radius: float = 0.1, tablefmt: s
     Accuracies are those at a radius of :data:`RADII`; the format is one of the library tabulate.
     """
     rows, at = [], RADII.index(radius)
+    several = len({record.run.data for record in records.values()}) > 1
     for subject, record in records.items():
         of_run = {"accuracy": record.accuracy} | record.result.get("robustness", {})
         kinds = {"": of_run, ", E too": record.result.get("orthogonal_embedding")}
@@ -241,7 +242,7 @@ def table(records: Mapping[Subject, Record], *, radius: float = 0.1, tablefmt: s
             if found is None or "attacked" not in found:
                 continue
             name = f"{subject.contender.partition(',')[0]}, {subject.mode}{kind}"
-            row = {"network": name, "layers": subject.depth, "data": record.run.data}
+            row = {"network": name, "layers": subject.depth} | ({"data": record.run.data} if several else {})
             row |= {"accuracy": found["accuracy"], "Γ": found["lipschitz_bound"], "mean ρ": found["mean_radius"]}
             row |= {f"certified at {radius}": found["certified"] and found["certified"][at]}
             row |= {f"attacked at {radius}": found["attacked"][at]}
