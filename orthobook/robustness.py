@@ -210,7 +210,7 @@ def _rounding(
     moves = moved.nan_to_num(posinf=0) / product(bounds)  # of the first state
     longest = size + growth * moves
     length = embedding_norm(net) * x.detach().cpu().double().norm(dim=1) + moves
-    embedded = max(net.inputs, terms) ** 1.5 * (length + terms**0.5 * _largest(net.embedding.get_parameter("bias")))
+    embedded = max(net.inputs, terms) ** 1.5 * (length + terms**0.5 * _largest(getattr(net.embedding, "bias", None)))
     offsets = [_largest(stack) for name, stack in net.trunk.items() if name not in net.block.orthogonal]
     constants = [getattr(net.block, field.name) for field in fields(net.block) if "float" in str(field.type)]
     offsets += [abs(constant) for constant in constants if constant is not None]
@@ -219,8 +219,9 @@ def _rounding(
     return 4 * EPSILON * (rows.norm(dim=1).max().item() * (states + 2 * terms * longest) + 2 * terms * _largest(biases))
 
 
-def _largest(tensor: Tensor) -> float:
-    return tensor.detach().abs().max().item() if tensor.numel() else 0.0
+def _largest(tensor: Tensor | None) -> float:
+    """Return the largest modulus; 0 where there is nothing."""
+    return 0.0 if tensor is None or not tensor.numel() else tensor.detach().abs().max().item()
 
 
 # --- the attack ---

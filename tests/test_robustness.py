@@ -636,6 +636,13 @@ def test_networks_that_halve_their_images_are_certified_and_attacked(generator):
     assert (ob.smallest_perturbation(net, x, labels, 3 * radius.max()) > radius).all()
 
 
+def test_linear_maps_without_biases_are_those_with_biases_of_zero(generator):
+    net, x = wide(), inputs(generator, 10, 40)
+    expected = ob.certified_radius(net, x)
+    net.embedding.bias = net.classifier.bias = None
+    assert torch.equal(ob.certified_radius(net, x), expected)
+
+
 def test_no_inputs_give_no_radii():
     net, x, labels, _ = straight()
     none = x[:0], labels[:0]
