@@ -1,4 +1,7 @@
-"""The dashboards as a student meets them: in JupyterLab, with a kernel, driven by a browser."""
+"""The dashboards as a student meets them: in JupyterLab, with a kernel, driven by a browser.
+
+ORTHOBOOK_LAB names the Python of another environment with JupyterLab and this package, such as one with ipywidgets 7.7.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def lab(tmp_path_factory):
     options += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
     options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
     with (own / "log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={root}"]
+        python = os.environ.get("ORTHOBOOK_LAB", sys.executable)
+        command = [python, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={root}"]
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -87,7 +91,7 @@ class Notebook:
         """Run a cell, and wait until the kernel is done with it."""
         prompt = self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-InputPrompt")
         before = prompt.inner_text()
-        self.page.locator(".jp-CodeCell .cm-content").nth(cell).click()
+        self.page.locator(".jp-CodeCell .jp-InputArea-editor").nth(cell).click()
         self.page.keyboard.press("Control+Enter")
         until(lambda: prompt.inner_text() != before and re.search(r"\[\d+\]", prompt.inner_text()))
 
@@ -188,7 +192,7 @@ def test_a_run_ends_with_its_output(notebook, way):
     if way == "run again":
         book.run(0)
     else:
-        book.page.locator(".jp-CodeCell .cm-content").first.click()
+        book.page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
         book.page.get_by_role("menuitem", name="Edit").first.click()
         book.page.get_by_role("menuitem", name="Clear Cell Output").click()
     book.run(1)
