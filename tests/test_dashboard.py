@@ -130,9 +130,8 @@ def test_pause_takes_effect_after_the_present_step_and_nothing_is_lost(training,
     Steps(monkeypatch, 3, training.pause.click)
     training.start.click()
     run = training.runs[-1]
-    until(lambda: run.state == "paused")
+    until(lambda: "paused, step 3 of 20" in training.status.value)
     assert len(run.history) == 3
-    assert "paused, step 3 of 20" in training.status.value
     assert training.pause.description == "Go on"
     time.sleep(0.1)  # in which a run of this size would take many steps
     assert len(run.history) == 3
