@@ -6,6 +6,9 @@
 The book that goes with the package derives the mathematics: https://github.com/orthobook/orthobook
 """
 
+import importlib
+from types import ModuleType
+
 from orthobook import (  # noqa: F401 (architectures are registered, and ob.origami and ob.spectra work)
     convolution,
     depth_budget,
@@ -87,3 +90,10 @@ __all__ = [
     "threshold_for",
     "train",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import the dashboards when they are first asked for, as only they need widgets."""
+    if name == "dashboard":
+        return importlib.import_module("orthobook.dashboard")
+    raise AttributeError(f"module 'orthobook' has no attribute {name!r}")

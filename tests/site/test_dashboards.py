@@ -1,0 +1,219 @@
+"""The dashboards as a student meets them: in JupyterLab, with a kernel, driven by a browser.
+
+ORTHOBOOK_LAB names the Python of another environment with JupyterLab and this package, such as one with ipywidgets 7.7.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+
+import nbformat
+import pytest
+
+LIMIT = 180  # seconds to wait for a condition, on a slow and busy machine too
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab of its own, untouched by the user's settings, and the folder that it serves."""
+    root, own = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folders = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
+    environment = os.environ | {f"JUPYTER_{folder}": str(own / folder.lower()) for folder in folders}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(own / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(own / "spaces")}
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
+    options += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
+    with (own / "log").open("w") as log:
+        python = os.environ.get("ORTHOBOOK_LAB", sys.executable)
+        command = [python, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={root}"]
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: answers(address) or server.poll() is not None)
+        assert server.poll() is None, (own / "log").read_text()
+        yield address, root
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(f"{address}/api").status == 200
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; the limit is for what hangs."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def kernels(address: str) -> list[str]:
+    """What the kernels are doing."""
+    with urllib.request.urlopen(f"{address}/api/kernels") as answer:
+        return [kernel["execution_state"] for kernel in json.load(answer)]
+
+
+class Notebook:
+    """A notebook of given cells in a browser's JupyterLab."""
+
+    def __init__(self, browser, lab, *cells: str) -> None:
+        address, root = lab
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, root / "dashboard.ipynb")
+        self.address = address
+        self.context = browser.new_context(viewport={"width": 1280, "height": 1400})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(1000 * LIMIT)
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{address}/doc/tree/dashboard.ipynb?reset")
+        self.page.locator(".jp-CodeCell").nth(len(cells) - 1).wait_for()
+        until(lambda: kernels(address) == ["idle"])
+
+    def run(self, cell: int) -> None:
+        """Run a cell, and wait until the kernel is done with it."""
+        prompt = self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        self.page.locator(".jp-CodeCell .jp-InputArea-editor").nth(cell).click()
+        self.page.keyboard.press("Control+Enter")
+        until(lambda: prompt.inner_text() != before and re.search(r"\[\d+\]", prompt.inner_text()))
+
+    def said(self, cell: int) -> str:
+        return self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea").inner_text()
+
+    def press(self, name: str) -> None:
+        self.page.locator(".jp-OutputArea button", has_text=name).click()
+
+    def close(self) -> None:
+        assert self.errors == []
+        self.context.close()
+
+
+@pytest.fixture
+def notebook(browser, lab):
+    opened = []
+
+    def open_notebook(*cells: str) -> Notebook:
+        opened.append(Notebook(browser, lab, *cells))
+        return opened[-1]
+
+    yield open_notebook
+    for one in opened:
+        one.close()
+        for kernel in json.load(urllib.request.urlopen(f"{one.address}/api/sessions")):
+            request = urllib.request.Request(f"{one.address}/api/sessions/{kernel['id']}", method="DELETE")
+            urllib.request.urlopen(request)
+
+
+def progress(text: str) -> list[tuple[str, str, int]]:
+    """What a dashboard says of its runs: architecture, state and steps taken."""
+    found = re.findall(r"■ (\S+),.*: ([\w ]+), step (\d+) of", text)
+    return [(name, state, int(step)) for name, state, step in found]
+
+
+def test_a_student_trains_pauses_stops_and_compares(notebook):
+    book = notebook("import orthobook as ob\nob.dashboard.training()", "6 * 7", TRAINING_THREADS)
+    book.run(0)
+    until(lambda: "Will take" in book.said(0))  # the estimate, before the start
+
+    def latest():
+        return progress(book.said(0))[-1]
+
+    def curves():
+        return book.page.locator("svg polyline").evaluate_all("lines => lines.map(line => line.getAttribute('points'))")
+
+    book.press("Start")
+    until(lambda: progress(book.said(0)) and latest()[2] > 0)
+    assert latest()[:2] == ("shifted-fold", "training")
+    before, step = curves(), latest()[2]
+    until(lambda: latest()[2] > step and curves() != before)  # the curves grow
+
+    book.run(1)  # the kernel answers meanwhile
+    assert "42" in book.said(1)
+
+    book.press("Pause")
+    until(lambda: latest()[1] == "paused")
+    step = latest()[2]
+    book.run(1)  # a while for the kernel
+    assert latest() == ("shifted-fold", "paused", step)
+
+    book.press("Go on")
+    until(lambda: latest()[2] > step)
+    book.press("Stop")
+    until(lambda: latest()[1] == "stopped")
+    assert latest()[2] < 300
+
+    book.page.get_by_label("architecture").select_option("relu-orthogonal")
+    book.press("Start")
+    until(lambda: len(progress(book.said(0))) == 2 and latest()[2] > 0)
+    assert [name for name, *_ in progress(book.said(0))] == ["shifted-fold", "relu-orthogonal"]
+    book.press("Stop")
+    until(lambda: latest()[1] == "stopped")
+    book.run(2)
+    assert "0 threads" in book.said(2)
+    until(lambda: kernels(book.address) == ["idle"])
+
+
+TRAINING_THREADS = """
+import threading, time
+end = time.monotonic() + 100
+count = lambda: sum(t.name == "orthobook training" for t in threading.enumerate())
+while count() and time.monotonic() < end:
+    time.sleep(0.1)
+f"{count()} threads"
+"""
+
+
+@pytest.mark.parametrize("way", ["run again", "clear"])
+def test_a_run_ends_with_its_output(notebook, way):
+    book = notebook("import orthobook as ob\nob.dashboard.training()", TRAINING_THREADS)
+    book.run(0)
+    book.page.get_by_label("steps").fill("100000")
+    book.page.keyboard.press("Tab")
+    book.press("Start")
+    until(lambda: any(step > 0 for *_, step in progress(book.said(0))))
+    if way == "run again":
+        book.run(0)
+    else:
+        book.page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
+        book.page.get_by_role("menuitem", name="Edit").first.click()
+        book.page.get_by_role("menuitem", name="Clear Cell Output").click()
+    book.run(1)
+    assert "0 threads" in book.said(1)
+
+
+def test_sliders_move_the_spectrum(notebook):
+    book = notebook("import orthobook as ob\nob.dashboard.spectrum()")
+    book.run(0)
+    until(lambda: "largest |σ − 1|" in book.said(0))
+    before = book.page.locator("svg[role=img]").inner_html()
+    book.page.get_by_label("architecture").select_option("shifted-fold")
+    until(lambda: "shifted-fold, 50 layers" in book.said(0))
+    assert book.page.locator("svg[role=img]").inner_html() != before
+
+
+def test_a_layer_is_judged_as_it_is_typed(notebook):
+    book = notebook("import orthobook as ob\nob.dashboard.layer()")
+    book.run(0)
+    until(lambda: "The Jacobian is orthogonal" in book.said(0))
+    book.page.locator(".jp-OutputArea textarea").nth(1).fill("-0.6\n-0.8")
+    book.page.keyboard.press("Tab")
+    until(lambda: "The Jacobian is not orthogonal" in book.said(0))
+    assert "linear" in book.said(0)
