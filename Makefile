@@ -14,12 +14,13 @@ JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book
 BUILD_FLAGS ?=
 
 .DEFAULT_GOAL = help
-.PHONY: help environment book pages test serve bench notebooks clean
+.PHONY: help environment book pages test serve lab bench notebooks clean
 
 help:
 	@echo "make book        build the book: _build/html/index.html"
 	@echo "make test        run every check: style, types, the package's tests, every cell of every chapter"
 	@echo "make serve       build the book and serve it at http://127.0.0.1:$(PORT)/ (PORT=8000)"
+	@echo "make lab         open the chapters in JupyterLab, where the dashboards run"
 	@echo "make bench       measure the package's speed"
 	@echo "make notebooks   run the chapters and store their checked outputs again"
 	@echo "make clean       remove everything that the commands above made, .venv included"
@@ -48,6 +49,9 @@ test: environment
 serve: book
 	@echo "Serving the book at http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"
 	@$(VENV_PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+lab: environment
+	@cd book && ../$(VENV_PYTHON) -m jupyterlab
 
 bench: environment
 	@for script in training_step jacobian; do echo "== benchmarks/$$script.py"; $(VENV_PYTHON) benchmarks/$$script.py || exit 1; done

@@ -146,6 +146,7 @@ class Block(ABC):
     kind: ClassVar[Kind] = "square"  # what a layer maps: ℝⁿ to ℝⁿ, ℝⁿ to a larger space, or feature maps
     orthogonal: ClassVar[tuple[str, ...]] = ()  # parameters that live on a Stiefel manifold when constrained
     isometric: ClassVar[bool] = False  # JᵀJ = I exactly, while those parameters are orthogonal
+    cancelling: ClassVar[float] = 1.0  # how much longer than state or result the terms may be that `forward` adds up
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -561,6 +562,11 @@ class LeakyResidual(Block):
     def scale(self) -> float:
         """The factor β of the branch."""
         return 2 / (1 - self.slope)
+
+    @property
+    def cancelling(self) -> float:
+        """The scale β, as skip connection and branch may cancel."""
+        return self.scale
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw Haar frames V of shape (depth, n, n) and biases −τ of shape (depth, n)."""

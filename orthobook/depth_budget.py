@@ -13,7 +13,7 @@ With P_s(t) the density of N(0, q) + s·Cauchy (the Voigt profile), the smooth f
     E log|φ'| = −π ∫₀^ε P_s(τ) ds   and   E φ'² = 1 − π ε P_ε(τ).
 
 Layers I + G, G random with mean square singular value v → 0 and t = Lv fixed, have log σ₁(J) = −log σₙ(J) =
-½ (t r + log((r + 1)/(r − 1))), r = √(1 + 2/t): random errors add up like √L, the worst case like L.
+½ √(t(t + 2)) + arsinh √(t/2): random errors add up like √L, the worst case like L.
 """
 
 from __future__ import annotations
@@ -58,15 +58,26 @@ class Layer(Protocol):
 
 @dataclass(frozen=True)
 class Bounds:
-    """Numbers between which the singular values of a layer's Jacobian lie, at every input."""
+    """Numbers 0 ≤ smallest ≤ largest ≤ ∞ between which the singular values of a layer's Jacobian lie, at every input.
+
+    ValueError if they are none.
+    """
 
     smallest: float
     largest: float
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value != math.inf:
+                finite_number(name, value, least=0)
+        if self.smallest > self.largest:
+            raise ValueError(f"smallest must be at most largest, got {self.smallest!r} and {self.largest!r}")
+
     def after(self, depth: int) -> Bounds:
         """Return the bounds for a product of ``depth`` such layers: its condition number is at most their ratio."""
         depth = whole_number("depth", depth, least=0)
-        return Bounds(self.smallest**depth, self.largest**depth)
+        with np.errstate(over="ignore"):  # a power that is too large for a float is inf
+            return Bounds(*np.float_power([self.smallest, self.largest], depth).tolist())
 
 
 def slope_bounds(delta: float) -> Bounds:
@@ -247,7 +258,12 @@ def typical_depth(layer: Layer, kappa: float, variance: float = 1.0, *, longest:
     kappa : float
         κ > 1.
     longest : int
-        Where the search ends: this number says that the budget is at least that.
+        Where the search ends.
+
+    Returns
+    -------
+    int
+        The number of layers; ``longest`` says that it is at least that.
 
     Raises
     ------
@@ -271,10 +287,7 @@ def random_spread(time: float) -> float:
     is √(2t) for small t and grows like t/2. ValueError if t is negative or not finite.
     """
     time = finite_number("time", time, least=0)
-    if time == 0:
-        return 0.0
-    r = math.sqrt(1 + 2 / time)
-    return (time * r + math.log((1 + r) ** 2 * time / 2)) / 2  # (r + 1)/(r − 1) = (r + 1)² t/2
+    return math.sqrt(time) * math.sqrt(time + 2) / 2 + math.asinh(math.sqrt(time / 2))  # the integral of √(t + 2) d√t
 
 
 def random_depth(mean_square: float, kappa: float) -> float:
@@ -284,7 +297,8 @@ def random_depth(mean_square: float, kappa: float) -> float:
     ----------
     mean_square : float
         v ≥ 0, the mean of σᵢ(G)²: s² for residual layers whose branch, scaled by s, keeps the mean square; δ²/4 for
-        weights W(I + δG) with a Gaussian G that is divided by its norm, as that has a mean square of ¼.
+        weights W(I + δG) with a Gaussian G that is divided by its norm, as that has a mean square of ¼; δ²/8 for
+        weights W(I + G) with a Gaussian G and ‖(I + G)ᵀ(I + G) − I‖₂ = δ.
     kappa : float
         κ > 1.
 
@@ -301,6 +315,6 @@ def random_depth(mean_square: float, kappa: float) -> float:
     mean_square, width = finite_number("mean_square", mean_square, least=0), _log_kappa(kappa)
     if mean_square == 0:
         return math.inf
-    # the spread is at least √t and at least t/2
-    time = brentq(lambda t: random_spread(t) - width, 0, 1 + 2 * width, xtol=1e-15, rtol=1e-12)
-    return time / mean_square
+    # in √t, as the spread is nearly linear in that, and at least √2 times as large
+    root = brentq(lambda root: random_spread(root**2) - width, 0, width, xtol=1e-13 * width, rtol=1e-13)
+    return root**2 / mean_square

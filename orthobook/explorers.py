@@ -10,7 +10,9 @@ computed in the page, by a script of the package's own.
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import os
 import sys
@@ -25,6 +27,7 @@ import altair as alt
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from orthobook import origami
 from orthobook._checks import finite_number, whole_number
@@ -54,6 +57,7 @@ __all__ = [
     "folding_explorer",
     "gain_explorer",
     "gradient_norm_explorer",
+    "image_explorer",
     "measurement_explorer",
     "sheet_explorer",
     "spectrum_explorer",
@@ -68,6 +72,7 @@ _AXIS = 44  # pixels kept for labels left of a plot, whatever they say, so that 
 _FONT = "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _INK = "currentColor"  # in the book: the page's own text colour, light or dark
 _DATA = resources.files("orthobook") / "_data"  # style and script of the figures that bring them along
+_IMAGE = 140  # pixels that an image is wide
 _BAR_ROW = 34  # pixels for a bar with its name above it
 _SERIES_POINTS = 200  # a line holds no more points than a narrow screen has pixels to show
 
@@ -178,6 +183,7 @@ def _config(ink: str) -> dict[str, Any]:
         "background": "transparent",
         "font": _FONT,
         "aria": False,  # the description speaks for the chart, not one label for each bar
+        "mark": {"aria": False},
         "view": {"stroke": None},
         "text": {"color": ink, "fontSize": 12},
         "axis": quiet | {"gridOpacity": 0.18, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
@@ -1006,6 +1012,70 @@ def _progress(
     ring = alt.Chart(alt.InlineData(rings)).transform_filter(f"datum.step == {step.name}")
     ring = ring.mark_point(size=130, strokeWidth=3, opacity=1).encode(x=x, y=y, **series)
     return alt.layer(curve, ring)
+
+
+def image_explorer(
+    images: Mapping[tuple[str, Any], tuple[Mapping[str, ArrayLike], str]], *, control: str, description: str = ""
+) -> Explorer:
+    """Return images side by side with a line of text above them, at a chosen value of one parameter.
+
+    Parameters
+    ----------
+    images
+        (name, choice) → images by their captions, the same captions everywhere, and a line that says what is to be
+        seen. An image is an array (rows, columns) of numbers from 0, black, to 1, white. Choices as for
+        :func:`bar_explorer`. Equal images are stored once.
+    control
+        What the parameter is called.
+    description
+        What the figure shows, in place of a general sentence.
+
+    Raises
+    ------
+    ValueError
+        If a pair is missing, captions differ, an image is no array of two dimensions or has a number beyond 0 and 1, or
+        the chart would exceed ``PAYLOAD_LIMIT``.
+    """
+    pairs, names, choices = _pairs(images, "images", "choice")
+    captions = list(next(iter(pairs.values()))[0])
+    stored: dict[str, int] = {}  # an image's address → its number
+    number, said = {}, {}
+    for pair, (given, text) in pairs.items():
+        if list(given) != captions:
+            raise ValueError(f"images{pair}: expected the captions {captions}, got {list(given)}")
+        addresses = [_image_address(values, f"images{pair}[{caption!r}]") for caption, values in given.items()]
+        number[pair] = [stored.setdefault(address, len(stored)) for address in addresses]
+        said[pair] = text
+    rows = [{"image": n, "url": address} for address, n in stored.items()]
+    which = alt.param(value={n: {_key(c): number[n, c] for c in choices} for n in names})
+    line = alt.param(value={n: {_key(c): said[n, c] for c in choices} for n in names})
+    name, choice = _control("Image", names, names[0]), _control(control, choices, choices[0])
+    chosen = f"[{name.name}][{choice.name}]"
+    title = _title(f"{line.name}{chosen}", limit=alt.ExprRef("width"))
+    base = alt.Chart(alt.InlineData(rows), width=_WIDTH, height=_IMAGE + 20, title=title)
+    layers = []
+    for place, caption in enumerate(captions):
+        middle = alt.value(alt.ExprRef(f"width * {(place + 0.5) / len(captions):g}"))
+        shown = base.transform_filter(f"datum.image == {which.name}{chosen}[{place}]")
+        layers.append(
+            shown.mark_image(width=_IMAGE, height=_IMAGE, baseline="top").encode(x=middle, y=alt.value(20), url="url:N")
+        )
+        layers.append(shown.mark_text(baseline="top").encode(x=middle, y=alt.value(0), text=alt.value(caption)))
+    return ChartExplorer(
+        alt.layer(*layers).add_params(name, choice, which, line),
+        description or f"Images side by side: {_list(captions)}. Controls choose the image and the {_lower(control)}.",
+    )
+
+
+def _image_address(values: ArrayLike, name: str) -> str:
+    """Return an image as an address that holds it, each of its pixels enlarged to a square of screen pixels."""
+    pixels = numbers(values, name, 2)
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise ValueError(f"{name}: expected numbers from 0 to 1, got {pixels.min():g} to {pixels.max():g}")
+    enlarged = np.kron(np.rint(255 * pixels), np.ones([max(1, _IMAGE // max(pixels.shape))] * 2)).astype(np.uint8)
+    with io.BytesIO() as file:
+        Image.fromarray(enlarged).save(file, "PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def fold_explorer(*, description: str = "") -> Explorer:

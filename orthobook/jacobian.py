@@ -188,12 +188,12 @@ def gradient_coherences(
     Raises
     ------
     ValueError
-        If the inputs are not of one shape that the network takes or not finite, or the number of probes is not allowed.
+        If the inputs are none, not of one shape and dtype that the network takes or not finite, or the number of probes
+        is not allowed.
     """
-    if x.shape != x2.shape:
-        raise ValueError(f"x and x2 must have the same shape, got {tuple(x.shape)} and {tuple(x2.shape)}")
+    inputs = _some_inputs(net, x, x2)
     frame = _probes(net, probes, seed)
-    for tangents in _pushed(net, torch.cat((x, x2)), frame, dtype):
+    for tangents in _pushed(net, inputs, frame, dtype):
         first, second = tangents.flatten(2).split(len(x))
         yield _cosine(first, second, math.sqrt(1 - frame.shape[1] / net.width))
 
@@ -211,6 +211,18 @@ def gradient_coherence(
     layers = gradient_coherences(net, x, x2, probes=probes, seed=seed, dtype=dtype)
     (last,) = deque(layers, maxlen=1)
     return last
+
+
+def _some_inputs(net: DeepNetwork, *groups: Float[Tensor, "batch inputs"]) -> Float[Tensor, "all inputs"]:
+    """Return groups of inputs as one batch; ValueError if the network does not take them, differ or are none."""
+    for x in groups:
+        _finite_embedding(net, x)
+    shapes = [tuple(x.shape) for x in groups]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"x and x2 must have the same shape, got {shapes[0]} and {shapes[1]}")
+    if not len(groups[0]):
+        raise ValueError(f"inputs must be at least one, got the shape {shapes[0]}")
+    return torch.cat(groups)
 
 
 def _probes(net: DeepNetwork, probes: int | None, seed: int) -> Float[Tensor, "n k"]:
@@ -272,7 +284,7 @@ def gradient_autocorrelation(
     ValueError
         As for :func:`gradient_coherences`.
     """
-    (tangents,) = deque(_pushed(net, x, _probes(net, probes, seed), dtype), maxlen=1)
+    (tangents,) = deque(_pushed(net, _some_inputs(net, x), _probes(net, probes, seed), dtype), maxlen=1)
     unit = functional.normalize(tangents.flatten(1), dim=1)
     gamma = unit @ unit.mT
     return torch.stack([gamma.diagonal(lag).mean() for lag in range(len(x))])
@@ -330,7 +342,7 @@ def _gram_operators(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Itera
         first = _finite_embedding(net, x).to(cpu, torch.float64)
     with torch.no_grad():
         layers = list(net.layers(dtype=torch.float64, device=cpu))
-    for point in first.split(1):
+    for point in first.unsqueeze(1):
 
         def gram(v: np.ndarray, point: Tensor = point) -> np.ndarray:
             state = point.clone().requires_grad_()

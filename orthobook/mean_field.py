@@ -3,11 +3,11 @@
 Every layer here starts, up to rotations and a sign, as one and the same: rotate, then fold a share f of the coordinates
 by φ(t) = |t + τ| − τ. Let x, x' have the mean squares q, q' and the angle θ, and t = τ/√q, t' = τ/√q'. With one row w
 of a Haar rotation, w·x/√q and w·x'/√q' are two coordinates of a uniform point on the sphere of radius √n, in
-directions that form θ: a law on the plane with P(radius > s) = S(s) = (1 − s²/n)^((n − 2)/2); e^(−s²/2) as n → ∞. Write
+directions that form θ: a law on the plane with P(radius > s) = Q(s) = (1 − s²/n)^((n − 2)/2); e^(−s²/2) as n → ∞. Write
 p for the probability of a fold, P(coordinate > t), and ~ for the same in n + 2 dimensions (radius √n). Then
 
     q ← q − 4fτ E(y − τ)₊,  y = √q · coordinate      ‖x − x'‖²/n ← ‖x − x'‖²/n − 4f E[|z + τ||z' + τ|; z, z' differ]
-    d = P(z, z' differ) = |p − p'| + (1/π) ∫₀^θ S    γ ← (1 − 2fd) γ
+    d = P(z, z' differ) = |p − p'| + (1/π) ∫₀^θ Q    γ ← (1 − 2fd) γ
 
 "z, z' differ": exactly one is folded; the radius in the integral is that of the point where both creases meet. The
 expectation has the derivative √(qq') sin θ d~ in θ, which is Price's theorem for spheres. The first three formulas are
@@ -149,8 +149,8 @@ def threshold_for(
     Raises
     ------
     ValueError
-        If no threshold gives this coherence (the message states the range at this depth), and as in
-        :func:`mean_field`.
+        If no threshold gives this coherence (the message states the range at this depth), if the inputs are equal, and
+        as in :func:`mean_field`.
     """
     if not 0 < finite_number("coherence", coherence) < 1:
         raise ValueError(f"coherence must lie between 0 and 1, both excluded, got {coherence!r}")
@@ -158,6 +158,8 @@ def threshold_for(
         raise ValueError(f"threshold_for finds the threshold; got threshold={options['threshold']!r} as well")
     _, fraction, width = _fold(architecture, depth, width, options)
     start = finite_number("correlation", correlation), finite_number("mean_square", mean_square, positive=True)
+    if start[0] == 1:
+        raise ValueError(f"two equal inputs always have the coherence 1, got correlation={correlation!r}")
 
     def reached(thresholds: Array) -> Array:
         states = _starts(start[0], np.full_like(thresholds, start[1]), None)
@@ -168,7 +170,7 @@ def threshold_for(
     values = reached(grid)
     if coherence < values.min():
         raise ValueError(
-            f"at depth {depth} {architecture} has a coherence between {values.min():.3g} and 1, got {coherence!r}"
+            f"at depth {depth} {architecture} has a coherence between {values.min():.6g} and 1, got {coherence!r}"
         )
     below = int(np.flatnonzero(values <= coherence)[-1])
 
@@ -184,23 +186,25 @@ def threshold_for(
 def _fold(architecture: str, depth: int, width: int | None, options: dict[str, Any]) -> tuple[float, float, int | None]:
     """Return threshold, fold fraction and the dimension of the rotations, having checked what they come from."""
     if architecture not in THRESHOLDED:
+        block(architecture)  # an unknown name is another mistake
         raise ValueError(
             f"the mean field describes folds beyond a threshold, which {architecture!r} has not; "
             f"allowed: {', '.join(THRESHOLDED)}"
         )
     kind: Any = block(architecture, **options)
+    size = "width"
     whole_number("depth", depth, least=1)
     if kind.threshold < 0:
         raise ValueError(f"threshold must not be negative, got {kind.threshold!r}")
     if kind.kind == "image":
         if width is not None:
             raise ValueError(f"a network for images takes channels, not width; got width={width}")
-        width = kind.channels
+        size, width = "channels", kind.channels
     if width is None:
         if getattr(kind, "folds", None) is not None:
             raise ValueError(f"folds={kind.folds} needs a width, of which it is a part")
         return kind.threshold, getattr(kind.resolve(depth, 2), "folds", 2) / 2, None
-    width = whole_number("width", width, least=3)
+    width = whole_number(size, width, least=3)
     return kind.threshold, getattr(kind.resolve(depth, width), "folds", width) / width, width
 
 
@@ -275,7 +279,7 @@ def _tail(t: Array, width: int | None) -> tuple[Array, Array, Array]:
 
 
 def _integrals(t: Array, t2: Array, versine: Array, width: int | None) -> tuple[Array, Array]:
-    """Return ∫₀^θ S and, in n + 2 dimensions, ∫₀^θ S~ (cos ϑ − cos θ) dϑ.
+    """Return ∫₀^θ Q and, in n + 2 dimensions, ∫₀^θ Q~ (cos ϑ − cos θ) dϑ.
 
     At the angle ϑ the creases at the distances t, t' from 0 meet at the squared distance
     r² = (1 + s²)(t̄² + δ²/4s²), s = tan ϑ/2, t̄ the mean of t and t', δ their difference. In s = ς sinh v, with

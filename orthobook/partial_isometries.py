@@ -32,11 +32,18 @@ from orthobook.orthogonal import haar
 __all__ = ["HardTanh", "LooksLinear", "SoftThreshold", "ThresholdReLU", "commutator_norm", "partial_isometry_error"]
 
 
+_TOLERANCE = 1e-3  # of what is taken for a partial isometry
+
+
 # --- matrices ---
 
 
 def partial_isometry_error(matrices: Float[Tensor, "*stack p n"]) -> Float[Tensor, "*stack"]:
-    """Return ‖MMᵀM − M‖₂ = max σ|σ² − 1| of every matrix: 0 exactly for partial isometries."""
+    """Return ‖MMᵀM − M‖₂ = max σ|σ² − 1| of every matrix: 0 exactly for partial isometries.
+
+    ValueError if they are no matrices of finite floating-point numbers.
+    """
+    _check_matrices("matrices", matrices)
     values = torch.linalg.svdvals(matrices)
     return (values * (values.square() - 1).abs()).amax(-1)
 
@@ -46,9 +53,38 @@ def commutator_norm(second: Float[Tensor, "*stack p n"], first: Float[Tensor, "*
 
     The product ST is a partial isometry exactly if this is 0 (Halmos and Wallen 1970). It is ½ max sin 2θ over the
     angles θ between the spaces that S keeps and T reaches, whose cosines are the singular values of ST: at most ½.
+
+    Raises
+    ------
+    ValueError
+        If the two are no matrices of finite numbers, do not fit, or are no partial isometries, within 10⁻³.
     """
+    for name, matrices in (("second", second), ("first", first)):
+        error = partial_isometry_error(_check_matrices(name, matrices))
+        if (error > _TOLERANCE).any():
+            raise ValueError(
+                f"{name} must hold partial isometries, ‖MMᵀM − M‖₂ ≤ {_TOLERANCE:g}, got {error.max():.2g}"
+            )
+    if second.shape[:-2] != first.shape[:-2] or second.shape[-1] != first.shape[-2] or second.dtype != first.dtype:
+        got = " and ".join(f"{tuple(M.shape)} of {M.dtype}" for M in (second, first))
+        raise ValueError(f"second and first must be (…, p, n) and (…, n, q) of one dtype, got {got}")
     initial, final = second.mT @ second, first @ first.mT
     return torch.linalg.matrix_norm(initial @ final - final @ initial, ord=2)
+
+
+def _check_matrices(name: str, matrices: object) -> Tensor:
+    """Return the matrices; ValueError unless they are finite floating-point numbers and not empty."""
+    if (
+        not isinstance(matrices, Tensor)
+        or not matrices.is_floating_point()
+        or matrices.ndim < 2
+        or 0 in matrices.shape[-2:]
+    ):
+        what = f"{tuple(matrices.shape)} of {matrices.dtype}" if isinstance(matrices, Tensor) else repr(matrices)
+        raise ValueError(f"{name} must hold matrices of floating-point numbers, got {what}")
+    if not matrices.isfinite().all():
+        raise ValueError(f"{name} must hold finite numbers, got nan or inf")
+    return matrices
 
 
 # --- layers ---

@@ -91,7 +91,7 @@ class Persistent(Block):
     keeps: Keeps = "forward"
 
     def __post_init__(self) -> None:
-        if self.activation not in _ACTIVATIONS:
+        if not isinstance(self.activation, str) or self.activation not in _ACTIVATIONS:
             raise ValueError(f"unknown activation {self.activation!r}; allowed: {', '.join(_ACTIVATIONS)}")
         if self.keeps not in get_args(Keeps):
             raise ValueError(f"keeps must be one of {', '.join(get_args(Keeps))}, got {self.keeps!r}")
@@ -245,7 +245,7 @@ def persistent_subspace(
     tolerance: float = 1e-3,
     dtype: torch.dtype | None = torch.float64,
 ) -> Float[Tensor, "n k"]:
-    """Return an orthonormal basis of the directions whose length no layer changes, at any of the inputs.
+    """Return an orthonormal basis of the directions whose length no layer changes, at each of the inputs.
 
     With J_{l:1}(x) the Jacobian of the first l layers and S the span of ``within``, it is that of
 
@@ -300,8 +300,10 @@ def persistent_subspace(
 def _frame(within: Float[Tensor, "n d"] | None, width: int) -> Float[Tensor, "n d"]:
     if within is None:
         return torch.eye(width, dtype=torch.float64)
-    if within.ndim != 2 or len(within) != width or gram_defect(within).abs().sum() > 1e-3:
-        raise ValueError(f"within must hold orthonormal columns of length {width}, got shape {tuple(within.shape)}")
+    what = f"shape {tuple(within.shape)}" if isinstance(within, Tensor) else repr(within)
+    fits = isinstance(within, Tensor) and within.is_floating_point() and within.ndim == 2 and len(within) == width
+    if not fits or not gram_defect(within).abs().sum() <= 1e-3:  # nor nan
+        raise ValueError(f"within must hold orthonormal columns of length {width}, got {what}")
     return within
 
 

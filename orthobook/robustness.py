@@ -12,7 +12,7 @@ All norms are Euclidean, and lengths are in units of the network's inputs. Those
 mean and one standard deviation: multiplied by ``data.std`` a length is one in pixels, whose values lie in [0, 1].
 
 The certificate holds for the exact function of the given parameters, and for its evaluation in float64: Γ_l is measured
-on the parameters as they are, and what rounding may do is subtracted from the margin.
+on the parameters as they are, and what rounding may do to embedding, trunk and logits is subtracted from the lead.
 
 The attack is projected gradient descent (Madry et al. 2018) on the lead of a class over a rival.
 """
@@ -20,6 +20,9 @@ The attack is projected gradient descent (Madry et al. 2018) on the lead of a cl
 from __future__ import annotations
 
 import copy
+from dataclasses import fields
+from numbers import Real
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,6 +36,7 @@ from orthobook.orthogonal import full_precision
 __all__ = ["attack", "certified_radius", "lipschitz_bound", "smallest_perturbation"]
 
 EPSILON = torch.finfo(torch.float64).eps
+LEAST = 1e-150  # stands for lengths and factors below it, whose squares would underflow
 
 
 def in_float64(net: DeepNetwork) -> DeepNetwork:
@@ -41,8 +45,24 @@ def in_float64(net: DeepNetwork) -> DeepNetwork:
     return copy.deepcopy(net).to(device).to(torch.float64).requires_grad_(False)
 
 
+def check_network(net: object) -> None:
+    """Raise ValueError unless net is a deep network with finite parameters."""
+    if not isinstance(net, DeepNetwork):
+        raise ValueError(f"net must be a DeepNetwork, as ob.build returns, got {type(net).__name__}")
+    if not all(parameter.isfinite().all() for parameter in net.parameters()):
+        raise ValueError("the network's parameters must be finite, but hold nan or inf")
+
+
+def check_known(part: str, module: nn.Module, *known: type[nn.Module]) -> None:
+    """Raise ValueError unless a part of a network does what one of the known classes does, whose weights tell all."""
+    forward = getattr(module.forward, "__func__", None)  # none where an instance was given another
+    if forward not in [vars(kind)["forward"] for kind in known]:
+        raise ValueError(f"the {part} {type(module).__name__} has no proven Lipschitz bound")
+
+
 def layer_bounds(net: DeepNetwork) -> Float[Tensor, " depth"]:
     """Return the bounds Γ_l of the trunk's layers, float64, on the CPU, rounded up; errors as in `lipschitz_bound`."""
+    check_network(net)
     stacks = {name: stack.detach().cpu().double() for name, stack in net.trunk.items()}
     try:
         bounds = net.block.lipschitz(stacks)
@@ -62,16 +82,23 @@ def lipschitz_bound(net: DeepNetwork) -> float:
     Raises
     ------
     ValueError
-        If the kind of layer states no Lipschitz bound, as those of the baselines do not.
+        If the kind of layer states no Lipschitz bound, as those of the baselines do not, or a parameter is not finite.
     """
-    return layer_bounds(net).prod().item()
+    return product(layer_bounds(net))
+
+
+def product(bounds: Float[Tensor, " depth"]) -> float:
+    """Return the product of bounds, rounded up where it underflows."""
+    whole = 1.0
+    for bound in bounds.clamp(min=LEAST).tolist():
+        whole = max(whole * bound, LEAST)
+    return whole
 
 
 def embedding_norm(net: DeepNetwork) -> float:
     """Return ‖E‖₂, rounded up; ValueError if the embedding is no linear map that is known."""
-    if not isinstance(net.embedding, nn.Linear | ImageEmbedding):  # space to depth, before the latter, is an isometry
-        raise ValueError(f"the embedding {type(net.embedding).__name__} has no proven Lipschitz bound")
-    weight = net.embedding.weight.detach().cpu().double()
+    check_known("embedding", net.embedding, nn.Linear, ImageEmbedding)  # space to depth is an isometry
+    weight = net.embedding.get_parameter("weight").detach().cpu().double()
     return torch.linalg.matrix_norm(weight, 2).item() * (1 + 1000 * max(weight.shape) * EPSILON)
 
 
@@ -95,13 +122,15 @@ def certified_radius(
     -------
     Tensor, shape (batch,)
         The radius ρ(x) ≥ 0, float64, on the CPU, in units of the inputs; times ``data.std`` it is in units of pixels in
-        [0, 1]. No x' with ‖x' − x‖₂ < ρ(x) has another prediction. Infinite if the classes' rows are equal.
+        [0, 1]. No x' with ‖x' − x‖₂ < ρ(x) has another prediction. Infinite if the classes' rows are equal: no change
+        then alters the exact prediction. It is 0 where rounding may have made the lead.
 
     Raises
     ------
     ValueError
-        If the trunk has no Lipschitz bound, the inputs have another shape or dtype than the network's or are not
-        finite, or the labels are not (batch,) whole numbers from 0 to classes − 1.
+        If the trunk has no Lipschitz bound, embedding or classifier are not plain linear maps, a parameter or an input
+        is not finite, the inputs have another shape or dtype than the network's, or the labels are not (batch,) whole
+        numbers from 0 to classes − 1.
 
     Notes
     -----
@@ -109,12 +138,18 @@ def certified_radius(
     It knows nothing of x but the logits, so most decision boundaries are farther away.
     """
     bounds = layer_bounds(net)
-    reach = bounds.prod().item() * embedding_norm(net)
+    check_known("network", net, DeepNetwork)
+    check_known("classifier", net.classifier, nn.Linear)
+    reach = max(product(bounds) * embedding_norm(net), LEAST)
     logits, size = _logits(net, x)
     rows = net.classifier.weight.detach().cpu().double()
     predicted = logits.argmax(dim=1)
     lead = logits.gather(1, predicted[:, None]) - logits  # (batch, classes)
-    apart = (rows[:, None] - rows).norm(dim=2)[predicted]  # (batch, classes): ‖w_y − w_j‖
+    lead[~logits.isfinite().all(dim=1)] = 0
+    differences = rows[:, None] - rows
+    apart = (differences.norm(dim=2).clamp(min=LEAST) * differences.any(dim=2))[
+        predicted
+    ]  # (batch, classes): ‖w_y − w_j‖
     rivals = torch.arange(net.classes) != predicted[:, None]
 
     def move(margins: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
@@ -122,7 +157,8 @@ def certified_radius(
         moves = torch.where(margins > 0, margins / apart, 0.0)
         return torch.where(rivals, moves, torch.inf).amin(dim=1)
 
-    radius = move(lead - _rounding(net, bounds, size, move(lead))[:, None]) / reach * (1 - 1000 * EPSILON)
+    radius = move(lead - _rounding(net, bounds, x, size, move(lead))[:, None]) / reach
+    radius = radius * (1 - 1000 * rows.shape[1] * EPSILON)
     if labels is not None:
         right = predicted == class_labels(labels, examples=len(x), classes=net.classes).cpu()
         radius = torch.where(right, radius, 0.0)
@@ -145,21 +181,47 @@ def _logits(
 
 
 def _rounding(
-    net: DeepNetwork, bounds: Float[Tensor, " depth"], size: Float[Tensor, " batch"], moved: Float[Tensor, " batch"]
+    net: DeepNetwork,
+    bounds: Float[Tensor, " depth"],
+    x: Float[Tensor, "batch inputs"],
+    size: Float[Tensor, " batch"],
+    moved: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
     """Return what rounding in float64 may do to a difference of logits, at an input and within its radius together.
 
-    An inner product of n terms is off by n ε times that of the moduli, and a matrix of moduli has at most √n times the
-    spectral norm. A layer has three products at most, of vectors no longer than its state and its offsets, and earlier
-    errors grow with the layers' bounds. The factor 32 leaves room.
+    In whatever order it is summed, an entry of Mv + b, of n products, is off by at most n ε times that of |M||v| + |b|,
+    as ε is twice the unit roundoff, and ‖|M|‖₂ ≤ ‖M‖_F ≤ √n ‖M‖₂. So a vector of at most n entries is off by
+
+        n^1.5 ε (‖M‖₂ ‖v‖ + √n b̂),    b̂ the largest modulus of an offset.
+
+    Embedding: n the length of an input, ‖v‖ = ‖x'‖, whatever of x' is dropped by E; call the result e₀.
+    Layer: at most three products and an activation, of vectors that are no longer than c Γ_l (S + √n b̂), where S bounds
+    all states and c ≥ 1 the factors of terms that cancel. With fewer than 16 such errors a layer, and with earlier ones
+    growing by Γ_l,
+
+        e_L ≤ ∏_l max(Γ_l, 1) (e₀ + 16 L n^1.5 c ε (S + √n b̂)).
+
+    Logit: e_L times ‖w_i‖, and n ε (‖w_i‖ S + |k_i|) for the product itself. A lead has two logits, at two inputs. The
+    factor 32 in place of 16 leaves room for terms of order ε², and for the kernel of a convolution to be built.
     """
-    rows = net.classifier.weight
-    n = max(net.inputs, net.width, rows.shape[1])
+    rows, biases, size = net.classifier.weight, net.classifier.bias, size.clamp(min=LEAST)
+    terms = max(net.width, rows.shape[1], 9 * getattr(net.block, "channels", 0))  # of an inner product, or entries
     growth = bounds.clamp(min=1).prod()
-    longest = size + moved.nan_to_num(posinf=0) * growth / bounds.prod()  # of the states within the radius
-    offsets = [stack.abs().max().item() for name, stack in net.trunk.items() if name not in net.block.orthogonal]
-    error = 32 * (net.depth + 2) * n**1.5 * EPSILON * growth * (longest + n**0.5 * max(offsets, default=0.0))
-    return 4 * rows.norm(dim=1).max().item() * error
+    moves = moved.nan_to_num(posinf=0) / product(bounds)  # of the first state
+    longest = size + growth * moves
+    length = embedding_norm(net) * x.detach().cpu().double().norm(dim=1) + moves
+    embedded = max(net.inputs, terms) ** 1.5 * (length + terms**0.5 * _largest(getattr(net.embedding, "bias", None)))
+    offsets = [_largest(stack) for name, stack in net.trunk.items() if name not in net.block.orthogonal]
+    constants = [getattr(net.block, field.name) for field in fields(net.block) if "float" in str(field.type)]
+    offsets += [abs(constant) for constant in constants if constant is not None]
+    layer = terms**1.5 * net.block.cancelling * (longest + terms**0.5 * max(offsets, default=0.0))
+    states = growth * (2 * embedded + 32 * net.depth * layer)
+    return 4 * EPSILON * (rows.norm(dim=1).max().item() * (states + 2 * terms * longest) + 2 * terms * _largest(biases))
+
+
+def _largest(tensor: Tensor | None) -> float:
+    """Return the largest modulus; 0 where there is nothing."""
+    return 0.0 if tensor is None or not tensor.numel() else tensor.detach().abs().max().item()
 
 
 # --- the attack ---
@@ -196,7 +258,8 @@ def attack(
     steps, restarts : int
         Gradient steps of a start, and starts.
     box : pair of floats, optional
-        Limits of every coordinate of x + change, such as those of pixels: (0 − mean)/std and (1 − mean)/std.
+        Limits low ≤ high of every coordinate of x + change, in the network's precision, such as those of pixels:
+        (0 − mean)/std and (1 − mean)/std.
     seed : int
         Of the random starts.
 
@@ -204,14 +267,15 @@ def attack(
     -------
     Tensor, shape (batch, inputs)
         The change of the smallest lead z_y − max_{j≠y} z_j met, on the network's device. The attack has succeeded where
-        that lead is negative at x + change.
+        that lead is negative at x + change. Rounding makes no change longer than the radius, nor leave the box.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, an input is not finite or outside the box, or there is a single class.
+        If an argument is out of range, a parameter or an input is not finite, an input is outside the box, or there is
+        a single class.
     """
-    x, labels, radius = _checked(net, x, labels, radius, box)
+    x, labels, radius, room = _checked(net, x, labels, radius, box)
     whole_number("steps", steps, least=1)
     generator = torch.Generator().manual_seed(whole_number("seed", seed, least=0))
     rivals = _rivals(net, x, labels)
@@ -219,13 +283,13 @@ def attack(
     for restart in range(whole_number("restarts", restarts, least=1)):
         rival = rivals[:, restart % rivals.shape[1]]
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) * bool(restart)
-        change = _project(_unit(noise) * radius[:, None], x, radius, box)
+        change = _project(_unit(noise) * radius[:, None], radius, room)
         for step in range(steps + 1):
             lead, gradient = _lead(net, x, change, labels, rival)
             better = lead < least
             best, least = torch.where(better[:, None], change, best), torch.where(better, lead, least)
             change = change - (1 - step / steps) * radius[:, None] * _unit(gradient)
-            change = _project(change, x, radius, box)
+            change = _project(change, radius, room)
     return best
 
 
@@ -264,9 +328,9 @@ def smallest_perturbation(
     ValueError
         As :func:`attack`, and if the limit is not positive or there are no rounds.
     """
-    finite_number("limit", limit, positive=True)
+    limit = finite_number("limit", _plain(limit), positive=True)
     whole_number("rounds", rounds, least=1)
-    x, labels, _ = _checked(net, x, labels, limit, box)
+    x, labels, *_ = _checked(net, x, labels, limit, box)
     exact = in_float64(net)
     right = (~wrong(exact, x, 0.0, labels)).nonzero().squeeze(1)
     distance = torch.zeros(len(x), dtype=torch.float64)
@@ -311,9 +375,12 @@ def _shortened(
 
 def check_inputs(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> None:
     """Raise ValueError unless x is a batch of finite inputs of the network."""
-    net.embed(x[:0] if isinstance(x, Tensor) and x.ndim else x)
+    net.embed(x[:1] if isinstance(x, Tensor) and x.ndim else x)
     if not x.isfinite().all():
         raise ValueError("inputs must be finite, but hold nan or inf")
+
+
+Room = tuple[Float[Tensor, "batch inputs"], Float[Tensor, "batch inputs"]]
 
 
 def _checked(
@@ -322,21 +389,59 @@ def _checked(
     labels: Int[Tensor, " batch"],
     radius: float | Float[Tensor, " batch"],
     box: tuple[float, float] | None,
-) -> tuple[Float[Tensor, "batch inputs"], Int[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Return inputs, labels and a radius for each input, on the network's device."""
+) -> tuple[Float[Tensor, "batch inputs"], Int[Tensor, " batch"], Float[Tensor, " batch"], Room | None]:
+    """Return inputs, labels, a radius for each input, and the room for changes, on the network's device."""
+    check_network(net)
     check_inputs(net, x)
     labels = class_labels(labels, examples=len(x), classes=net.classes)
     if net.classes == 1:
         raise ValueError("an attack needs at least 2 classes, got 1")
-    radii = torch.as_tensor(radius, dtype=torch.float64)
-    if radii.shape not in ((), (len(x),)):
-        raise ValueError(f"radius must be a number or {len(x)} numbers, got the shape {tuple(radii.shape)}")
+    radii = _radii(radius, examples=len(x))
+    x, room = x.to(net.device), None
+    if box is not None:
+        low, high = _limits(box)
+        if len(x) and not low <= x.min() <= x.max() <= high:
+            raise ValueError(f"inputs must lie in the box {box}, got {x.min().item()} … {x.max().item()}")
+        room = _room(x, low, high)
+    return x, labels.to(net.device), radii.expand(len(x)).to(net.device, net.dtype), room
+
+
+def _plain(value: Any) -> Any:
+    """Return a tensor that holds a single number as that number, and anything else as it is."""
+    return value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _radii(radius: Any, *, examples: int) -> Float[Tensor, "*batch"]:
+    """Return a radius or radii in float64; ValueError unless they are numbers of at least 0."""
+    tensor = isinstance(radius, Tensor) and not radius.is_complex() and radius.dtype != torch.bool
+    if not (tensor or _number(radius)):
+        raise ValueError(f"radius must be a number or {examples} numbers, got {radius!r}")
+    radii = torch.as_tensor(radius, dtype=torch.float64).detach()
+    if radii.shape not in ((), (examples,)):
+        raise ValueError(f"radius must be a number or {examples} numbers, got the shape {tuple(radii.shape)}")
     bad = radii[~((radii >= 0) & radii.isfinite())]
     if len(bad):
         raise ValueError(f"radius must be at least 0 and finite, got {bad[0].item()}")
-    if box is not None and not box[0] <= x.min() <= x.max() <= box[1]:
-        raise ValueError(f"inputs must lie in the box {box}, got {x.min().item()} … {x.max().item()}")
-    return x.to(net.device), labels.to(net.device), radii.expand(len(x)).to(net.device, net.dtype)
+    return radii
+
+
+def _limits(box: Any) -> tuple[float, float]:
+    """Return the limits of a box; ValueError unless they are two numbers in order."""
+    limits = [_plain(limit) for limit in box] if isinstance(box, tuple | list) else []
+    if len(limits) != 2 or not all(map(_number, limits)) or not limits[0] <= limits[1]:
+        raise ValueError(f"box must be two numbers, low <= high, got {box!r}")
+    return float(limits[0]), float(limits[1])
+
+
+def _room(x: Float[Tensor, "batch inputs"], low: float, high: float) -> Room:
+    """Return the least and the largest change of every coordinate, so rounded that x + change is within the limits."""
+    least, most, zero = low - x, high - x, torch.zeros_like(x)
+    least = torch.where(x + least < low, torch.nextafter(least, zero), least)
+    return least, torch.where(x + most > high, torch.nextafter(most, zero), most)
 
 
 @torch.no_grad()
@@ -372,12 +477,9 @@ def _unit(vectors: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch inputs
 
 
 def _project(
-    change: Float[Tensor, "batch inputs"],
-    x: Float[Tensor, "batch inputs"],
-    radius: Float[Tensor, " batch"],
-    box: tuple[float, float] | None,
+    change: Float[Tensor, "batch inputs"], radius: Float[Tensor, " batch"], room: Room | None
 ) -> Float[Tensor, "batch inputs"]:
-    """Return the change shortened to the radius, and then to the box, which shortens every coordinate or leaves it."""
+    """Return the change shortened to the radius, and then to the room, which shortens every coordinate or leaves it."""
     longest = radius * (1 - 32 * torch.finfo(radius.dtype).eps)  # so that rounding makes it no longer
     change = change * (longest / change.norm(dim=1).clamp(min=torch.finfo(radius.dtype).tiny)).clamp(max=1)[:, None]
-    return change if box is None else (x + change).clamp(*box) - x
+    return change if room is None else change.clamp(*room)

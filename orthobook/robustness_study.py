@@ -10,13 +10,14 @@ box.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from tabulate import tabulate
 from torch import Tensor
 
 from orthobook import studies
@@ -43,12 +44,17 @@ __all__ = [
     "measure",
     "measure_missing",
     "measure_with_twin",
+    "measured",
     "stored",
+    "table",
     "with_orthogonal_embedding",
 ]
 
 RESULTS = Path(__file__).with_name("_data") / "robustness.jsonl"
-"""The stored results that come with the package."""
+"""The stored results that come with the package.
+
+:meta hide-value:
+"""
 
 RADII = tuple(round(0.02 * step, 2) for step in range(51))
 """Radii in pixels at which accuracies are stored."""
@@ -200,6 +206,12 @@ def measure_missing(store: Store, *, device: torch.device | str | None = None) -
             yield record
 
 
+def measured(store: Store) -> dict[Subject, Record]:
+    """Return the records that a store holds of :data:`NETWORKS`, in their order."""
+    records = studies.by_key(store)
+    return {subject: records[subject.run.key] for subject in NETWORKS if subject.run.key in records}
+
+
 @functools.cache
 def stored() -> dict[Subject, Record]:
     """Return the records that come with the package.
@@ -209,8 +221,37 @@ def stored() -> dict[Subject, Record]:
     ValueError
         If one is missing.
     """
-    records = studies.by_key(Store(RESULTS))
-    missing = [subject for subject in NETWORKS if subject.run.key not in records]
+    records = measured(Store(RESULTS))
+    missing = [subject for subject in NETWORKS if subject not in records]
     if missing:
         raise ValueError(f"{RESULTS} lacks {len(missing)} networks, first {missing[0]}")
-    return {subject: records[subject.run.key] for subject in NETWORKS}
+    return records
+
+
+def table(records: Mapping[Subject, Record], *, radius: float = 0.1, tablefmt: str = "html") -> str:
+    """Return what was measured as a table, one row for each network and one for its twin, with orthogonal embedding.
+
+    Accuracies are those at a radius of :data:`RADII`; the format is one of the library tabulate.
+    """
+    rows, at = [], RADII.index(radius)
+    several = len({record.run.data for record in records.values()}) > 1
+    for subject, record in records.items():
+        of_run = {"accuracy": record.accuracy} | record.result.get("robustness", {})
+        kinds = {"": of_run, ", E too": record.result.get("orthogonal_embedding")}
+        for kind, found in kinds.items():
+            if found is None or "attacked" not in found:
+                continue
+            name = f"{subject.contender.partition(',')[0]}, {subject.mode}{kind}"
+            row = {"network": name, "layers": subject.depth} | ({"data": record.run.data} if several else {})
+            row |= {"accuracy": found["accuracy"], "Γ": found["lipschitz_bound"], "mean ρ": found["mean_radius"]}
+            row |= {f"certified at {radius}": found["certified"] and found["certified"][at]}
+            row |= {f"attacked at {radius}": found["attacked"][at]}
+            row |= {"median of found / ρ": found["looseness"] and found["looseness"][QUANTILES.index(0.5)]}
+            rows.append({head: _cell(head, value) for head, value in row.items()})
+    return tabulate(rows, headers="keys", tablefmt=tablefmt, disable_numparse=True)
+
+
+def _cell(head: str, value: Any) -> str:
+    if value is None:  # nothing is proven
+        return "–"
+    return f"{value:{'.6g' if head == 'Γ' else '.3f'}}" if isinstance(value, float) else str(value)

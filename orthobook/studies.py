@@ -39,7 +39,10 @@ __all__ = [
 ]
 
 RESULTS = Path(__file__).with_name("_data") / "results.jsonl"
-"""The stored results that come with the package."""
+"""The stored results that come with the package.
+
+:meta hide-value:
+"""
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 FOUR_RATES = LEARNING_RATES[1:5]

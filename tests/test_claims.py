@@ -54,9 +54,11 @@ def test_all_hold_where_all_are_equal(monkeypatch):
         "C4": "holds",
         "C5": "holds",
         "C6": "holds",
-        "C7": "holds while a large singular value is left",
+        "C7": "holds within the depth budget",
         "C8": "holds",
         "C9": "enough, but not needed",
+        "C10": "fails",  # no gap, and so none that a threshold would close
+        "C11": "holds",
     }
 
 
@@ -146,24 +148,28 @@ def test_c5_names_the_worst_case(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("lag", "largest", "verdict"),
+    ("epsilon", "lag", "verdict"),
     [
-        (0.009, 0.6, "holds while a large singular value is left"),
-        (0.011, 0.6, "holds in part"),
-        (0.5, 0.01, "holds while a large singular value is left"),  # what has lost every direction is not asked
+        (0.3, 0.009, "holds within the depth budget"),
+        (0.3, 0.011, "holds in part"),  # within the budget at 100 layers
+        (1.0, 0.5, "holds within the depth budget"),  # beyond it: not asked
     ],
 )
-def test_c7_asks_the_near_members_that_keep_a_direction(lag, largest, verdict, monkeypatch):
-    def near(cell):
-        return cell.contender.name == "smooth fold, τ = 3, ε = 1"
-
-    nearly = outcomes(
-        "nearly", lambda cell: 0.85 - lag * near(cell), largest=lambda cell: largest if near(cell) else 0.9
-    )
+def test_c7_asks_the_near_members_within_their_budget(epsilon, lag, verdict, monkeypatch):
+    name = f"smooth fold, τ = 3, ε = {epsilon:g}"
+    nearly = outcomes("nearly", lambda cell: 0.85 - lag * (cell.contender.name == name))
     found = verdicts(monkeypatch, nearly=nearly)["C7"]
     assert found.verdict == verdict
-    if largest < 1 / 30:
-        assert found.measured[1] == "below 1/30: 2 of 20, the best +50.00 ± 0.14 points behind"
+    if epsilon == 1:
+        expected = "predicted to be lower: 11 of 13, from −50.00 ± 0.14 points to +0.00 ± 0.14 points ahead"
+        assert found.measured[1] == expected
+
+
+def test_c7_s_verdict_does_not_hang_on_the_budget_s_number(monkeypatch):
+    for kappa in (2.1, 3.0, 4.5):
+        monkeypatch.setattr(claims, "BUDGET", kappa)
+        (found,) = (finding for finding in claims.findings() if finding.claim.name == "C7")
+        assert found.verdict == "holds within the depth budget"
 
 
 @pytest.mark.parametrize(
@@ -186,6 +192,29 @@ def test_c9_asks_what_is_enough_and_what_is_needed(without, quarter, verdict, mo
     at = {0: without, 16: quarter}
     found = verdicts(monkeypatch, persistent=lambda c: at.get(c.contender.options["persistent"], 0.5))["C9"]
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("lag", "best_threshold", "verdict"), [(0.4, 0.84, "holds"), (0.4, 0.6, "fails"), (0.4, 0.66, "holds")]
+)
+def test_c10_asks_for_more_than_half_of_the_gap(lag, best_threshold, verdict, monkeypatch):
+    """Residual networks at 0.85, no threshold at 0.45, half of the way is 0.65."""
+
+    def accuracy(cell):
+        return {"absolute value": 0.85 - lag, "shifted fold, τ = 4": best_threshold}.get(
+            cell.contender.name, 0.85 if cell.contender.skip else 0.5
+        )
+
+    assert verdicts(monkeypatch, comparison=accuracy)["C10"].verdict == verdict
+
+
+def test_c11_counts_what_is_stored(monkeypatch):
+    found = claims.findings()[-1]
+    assert (found.claim.name, found.verdict) == ("C11", "holds")
+    assert found.measured[0] == "117,879 certificates, 0 refuted"
+    refuted = [(subject, suffix, stored | {"broken": 1}) for subject, suffix, stored in claims._robustness()]
+    monkeypatch.setattr(claims, "_robustness", lambda: refuted)
+    assert claims.findings()[-1].verdict == "fails"
 
 
 def test_the_stored_results_give_every_claim_a_finding():

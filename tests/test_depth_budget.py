@@ -120,6 +120,12 @@ def test_a_guaranteed_depth_is_the_last_that_holds(bounds):
     assert guaranteed_depth(Bounds(0.5, 2.0), 8.0) == 3
 
 
+def test_bounds_of_many_layers_may_be_infinite_and_still_say_something():
+    assert Bounds(0.9, 2.0).after(2000) == Bounds(0.9**2000, math.inf)
+    assert Bounds(1.5, 2.0).after(5000) == Bounds(math.inf, math.inf)
+    assert guaranteed_depth(Bounds(0.9, math.inf), 2) == 0
+
+
 def test_depths_without_a_limit_and_without_a_layer():
     assert guaranteed_depth(depth_budget.slope_bounds(0), 2) == math.inf
     assert guaranteed_depth(Bounds(0.0, 1.0), 1e9) == 0
@@ -241,9 +247,18 @@ def test_the_root_mean_square_is_right_while_the_width_is_large():
 
 def test_random_spread_in_its_limits():
     assert random_spread(0.0) == 0
+    for tiny in (1e-30, 1e-300, 5e-324):
+        assert random_spread(tiny) == pytest.approx(math.sqrt(2) * math.sqrt(tiny), rel=1e-12)
     assert random_spread(1e-8) == pytest.approx(math.sqrt(2e-8), rel=1e-6)
     large = 1e4
     assert random_spread(large) == pytest.approx((large + 1 + math.log(2 * large)) / 2, rel=1e-6)
+
+
+@given(st.floats(1e-9, 1e3))
+def test_random_spread_is_an_integral(time):
+    """d(log κ)/d√t = √(t + 2): the rate at which the spectrum spreads, integrated by quadrature."""
+    found = quad(lambda root: math.sqrt(root**2 + 2), 0, math.sqrt(time), epsabs=0)[0]
+    assert random_spread(time) == pytest.approx(found, rel=1e-9)
 
 
 @given(st.floats(1e-4, 20))
@@ -266,6 +281,19 @@ def test_random_spread_is_measured(time):
     assert -logs[-1].item() == pytest.approx(random_spread(time), rel=0.06)
 
 
+def test_weights_whose_gram_matrix_is_off_by_delta_have_mean_square_errors_of_an_eighth_of_its_square():
+    """W(I + G): ‖G + Gᵀ‖₂ = 2√(2v) = δ, so v = δ²/8; with v = δ²/16 the spread would be off by √2."""
+    generator, n, depth, delta = torch.Generator().manual_seed(0), 200, 100, 0.04
+    J, defects = torch.eye(n, dtype=torch.float64), []
+    for _ in range(depth):
+        G = delta / math.sqrt(8 * n) * torch.randn(n, n, generator=generator, dtype=torch.float64)
+        layer = ob.haar(n, n, generator=generator, dtype=torch.float64) @ (torch.eye(n, dtype=torch.float64) + G)
+        defects.append(defect(layer))
+        J = layer @ J
+    assert np.mean(defects) == pytest.approx(delta, rel=0.05)
+    assert torch.linalg.svdvals(J)[0].log().item() == pytest.approx(random_spread(depth * delta**2 / 8), rel=0.06)
+
+
 @pytest.mark.parametrize(("architecture", "mean_square"), [("residual", 0.05**2), ("shifted-fold", 0.1**2 / 4)])
 def test_random_errors_of_networks_spread_as_predicted(architecture, mean_square):
     """Branches scaled by 0.05, and weights off by 0.1: the ends of the spectrum after 100 layers."""
@@ -281,7 +309,7 @@ def test_random_errors_of_networks_spread_as_predicted(architecture, mean_square
     assert random_depth(mean_square, math.exp(predicted)) == pytest.approx(100)
 
 
-@given(st.floats(1e-6, 1), st.floats(1.001, 1e6))
+@given(st.floats(1e-6, 1), st.floats(math.log(1e-9), math.log(1e6)).map(lambda x: 1 + math.exp(x)))
 def test_random_depth_inverts_the_spread(mean_square, kappa):
     assert random_spread(random_depth(mean_square, kappa) * mean_square) == pytest.approx(math.log(kappa), rel=1e-6)
 
@@ -307,6 +335,10 @@ def test_random_depth_inverts_the_spread(mean_square, kappa):
         (lambda: random_depth(-1, 2), "mean_square must be a finite number of at least 0, got -1"),
         (lambda: random_spread(math.nan), "time must be a finite number of at least 0, got nan"),
         (lambda: next(depth_budget.contractions(depth_budget.smooth_fold, -1)), "variance must be a positive"),
+        (lambda: Bounds(math.nan, 1.2), "smallest must be a finite number of at least 0, got nan"),
+        (lambda: Bounds(-0.1, 1.2), r"smallest must be a finite number of at least 0, got -0\.1"),
+        (lambda: Bounds(0.9, "1"), "largest must be a finite number of at least 0, got '1'"),
+        (lambda: Bounds(1.2, 0.8), r"smallest must be at most largest, got 1\.2 and 0\.8"),
         (lambda: Bounds(1, 1).after(-1), "depth must be a whole number of at least 0, got -1"),
     ],
 )

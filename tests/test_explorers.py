@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import sys
@@ -14,6 +16,7 @@ import pytest
 import vl_convert
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from orthobook import explorers
 from orthobook.figures import COLOURS, GREY
@@ -95,7 +98,21 @@ def by_rate() -> dict:
     }
 
 
+LENGTHS = (0.1, 0.5)
+
+
+def pictures() -> dict:
+    """Two images at two lengths, beside a changed one that is one grey, a different one everywhere."""
+    first, grey = np.eye(4), iter((0.2, 0.4, 0.6, 0.8))
+    return {
+        (name, length): ({"image": first, "changed": np.full((4, 4), next(grey))}, f"{name}, changed by {length}")
+        for name in ("boot", "shirt")
+        for length in LENGTHS
+    }
+
+
 CHARTS = {
+    "image": lambda: explorers.image_explorer(pictures(), control="Length"),
     "spectrum": lambda: explorers.spectrum_explorer(spectra()),
     "gradient norm": lambda: explorers.gradient_norm_explorer(norms()),
     "gain": lambda: explorers.gain_explorer(curves()),
@@ -123,7 +140,9 @@ def set_controls(specification: dict, values: dict) -> dict:
 
 
 def svg(specification: dict) -> str:
-    return vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=explorers.vegalite_version())
+    """The drawing, less what hides its marks from screen readers, which have the description."""
+    drawing = vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=explorers.vegalite_version())
+    return drawing.replace(' aria-hidden="true"', "")
 
 
 def words(picture: str) -> str:
@@ -504,6 +523,28 @@ def options(specification: dict, label: str) -> list:
     return control["bind"]["options"]
 
 
+@pytest.mark.parametrize("chart", CHARTS)
+def test_screen_readers_meet_no_mark_without_a_name(chart):
+    marks = re.findall(r'<[^>]*role="graphics-symbol"[^>]*>', CHARTS[chart]().still("svg"))
+    assert [mark for mark in marks if "aria-label" not in mark] == []
+
+
+def test_images_are_those_chosen_pixel_for_pixel():
+    specification = explorers.image_explorer(pictures(), control="Length").specification()
+    assert len(rows(specification)) == 5  # different images
+    for (name, length), (images, said) in pictures().items():
+        picture = svg(set_controls(specification, {"Image": name, "Length": length}))
+        shown = [
+            np.asarray(Image.open(io.BytesIO(base64.b64decode(address)))) / 255
+            for address in re.findall(r'href="data:image/png;base64,([^"]*)"', picture)
+        ]
+        assert len(shown) == 2
+        for pixels, values in zip(shown, images.values(), strict=True):
+            assert pixels.shape == (140, 140)  # 35 by 35 for each
+            assert pixels[17::35, 17::35] == pytest.approx(values, abs=1 / 500)
+        assert words(picture) == f"image changed {said}"
+
+
 def test_bars_end_at_the_means_on_one_axis_for_every_choice_and_rings_are_the_seeds():
     given = seeds()
     specification = explorers.bar_explorer(given, control="Depth", limits=(0, 1)).specification()
@@ -687,6 +728,17 @@ def test_long_lines_are_thinned_and_large_charts_refused():
             "keys .name, val",
         ),
         (lambda: explorers.sheet_explorer({}, control="d"), "sheets: expected a non-empty mapping"),
+        (lambda: explorers.image_explorer({}, control="d"), "images: expected a non-empty mapping"),
+        (
+            lambda: explorers.image_explorer({("a", 1): ({"x": np.full((2, 2), 1.5)}, "")}, control="d"),
+            r"images\('a', 1\)\['x'\]: expected numbers from 0 to 1, got 1.5 to 1.5",
+        ),
+        (
+            lambda: explorers.image_explorer(
+                {("a", 1): ({"x": np.ones((2, 2))}, ""), ("a", 2): ({"y": np.ones((2, 2))}, "")}, control="d"
+            ),
+            r"expected the captions \['x'\], got \['y'\]",
+        ),
         (lambda: explorers.bar_explorer({}, control="d"), "values: expected a non-empty mapping"),
         (lambda: explorers.bar_explorer({"a": 1}, control="d"), r"expected keys \(name, choice\), got 'a'"),
         (lambda: explorers.bar_explorer({("a", 1): 1, ("b", 2): 1}, control="d"), r"\('a', 2\) is missing"),

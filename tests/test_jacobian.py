@@ -279,3 +279,38 @@ def test_bad_arguments_of_coherence_are_named(generator):
         ob.gradient_coherence(net, x, x, probes=17)
     with pytest.raises(ValueError, match="probes must be a whole number of at least 2, got 1"):
         ob.gradient_coherence(net, x, x, probes=1)
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda net, x: ob.gradient_coherence(net, x, x),
+        lambda net, x: ob.gradient_coherence(net, torch.ones(1, 20, dtype=torch.float64), x),
+        ob.gradient_autocorrelation,
+    ],
+    ids=["pairs", "second", "curve"],
+)
+def test_coherence_refuses_what_the_network_does_not_take(measure):
+    net, x = network("shifted-fold"), torch.ones(1, 20, dtype=torch.float64)
+    for bad, message in (
+        (x.numpy(), "inputs must be a tensor, got ndarray"),
+        (None, "inputs must be a tensor, got NoneType"),
+        (x[:, :7], r"inputs must have the shape \(batch, 20\), got \(1, 7\)"),
+        (x.float(), "inputs must have the network's dtype torch.float64, got torch.float32"),
+        (x * torch.nan, "inputs must be finite, but hold nan or inf"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure(net, bad)
+
+
+def test_coherence_needs_an_input():
+    net, none = network("shifted-fold"), torch.empty(0, 20, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"inputs must be at least one, got the shape \(0, 20\)"):
+        ob.gradient_coherence(net, none, none)
+    with pytest.raises(ValueError, match=r"inputs must be at least one, got the shape \(0, 20\)"):
+        ob.gradient_autocorrelation(net, none)
+
+
+def test_no_inputs_have_no_singular_values():
+    net, none = network("shifted-fold"), torch.empty(0, 20, dtype=torch.float64)
+    assert ob.singular_value_range(net, none).shape == (0, 2)

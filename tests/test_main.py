@@ -29,13 +29,13 @@ def orthobook(*words):
     return CliRunner().invoke(command_line.main, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("name", ["train", "sweep", "spectrum", "results", "list", None])
+@pytest.mark.parametrize("name", ["train", "sweep", "spectrum", "robustness", "results", "list", None])
 def test_help_says_what_to_type(name):
     result = orthobook(*([name] if name else []), "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
     assert r"\b" not in result.output
-    if name in ("train", "sweep", "spectrum", None):
+    if name in ("train", "sweep", "spectrum", "robustness", None):
         lines = result.output.splitlines()
         assert any(line.startswith(f"  orthobook {name or 'train'} ") for line in lines)
 
@@ -162,6 +162,7 @@ def test_an_interruption_that_could_not_be_saved_says_so(monkeypatch):
         (["spectrum", "conv-maxmin", "--depth", 3], "conv-maxmin works on images"),
         (["results", "show", "all"], "'all' is not one of"),
         (["results", "show", "modes", "--store", "none.jsonl"], "there is no store none.jsonl"),
+        (["results", "show", "robustness", "--store", "none.jsonl"], "there is no store none.jsonl"),
         (["results", "verify", "all"], "unknown study 'all'"),
     ],
 )

@@ -177,8 +177,8 @@ def test_the_whole_way_to_the_order_of_one_over_n(simulated, depth):
 
     1. It takes the formulas at the mean states, not their mean over states that scatter by 1/√n. The difference in
        each layer, half a second derivative times a variance, is taken from the simulated scatter and carried along.
-    2. γ' = (1 − 2d)γ neglects that signs depend on a row w of W through its part in the plane of x, x'. In E s s' wᵀΓw
-       over rows (Γ of norm 1, s s' = 1 − 2·1[differ]) that part counts E[|w|² in the plane; differ] = d r²/n at most
+    2. γ' = (1 − 2d)γ neglects that signs depend on a row w of W through its part in the plane of x, x'. In E s s' wᵀMw
+       over rows (M of norm 1, s s' = 1 − 2·1[differ]) that part counts E[|w|² in the plane; differ] = d r²/n at most
        twice, r² = E[radius²; differ]/d ≤ 2 + t²/cos²(θ/2) by the formula for d. These errors 4 d r²/n of each layer
        then shrink with γ.
     """
@@ -336,6 +336,8 @@ def test_build_takes_a_coherence():
     ("arguments", "message"),
     [
         (("residual",), "which 'residual' has not; allowed: shifted-fold, partial-fold"),
+        (("nope",), "unknown architecture 'nope'; allowed: .*residual"),
+        (("conv-shifted-fold", {"channels": 2}), "channels must be a whole number of at least 3, got 2"),
         (("shifted-fold", {"depth": 0}), "depth must be a whole number of at least 1, got 0"),
         (("shifted-fold", {"width": 2}), "width must be a whole number of at least 3, got 2"),
         (("shifted-fold", {"threshold": -1.0}), r"threshold must not be negative, got -1\.0"),
@@ -356,8 +358,10 @@ def test_bad_arguments_are_named(arguments, message):
 def test_thresholds_that_do_not_exist_are_refused():
     with pytest.raises(ValueError, match="coherence must lie between 0 and 1, both excluded, got 1"):
         threshold_for(10, 1)
-    with pytest.raises(ValueError, match=r"at depth 1 partial-fold has a coherence between 0\.688 and 1, got 0\.3"):
+    with pytest.raises(ValueError, match=r"at depth 1 partial-fold has a coherence between 0\.6875 and 1, got 0\.3"):
         threshold_for(1, 0.3, "partial-fold", 64, folds=20)
+    with pytest.raises(ValueError, match=r"two equal inputs always have the coherence 1, got correlation=1\.0"):
+        threshold_for(10, 0.5, correlation=1.0)
     with pytest.raises(ValueError, match="finds the threshold; got threshold=1 as well"):
         threshold_for(10, 0.5, threshold=1)
     size = {"depth": 4, "width": 8, "inputs": 3, "classes": 2}
@@ -365,3 +369,5 @@ def test_thresholds_that_do_not_exist_are_refused():
         ob.build("shifted-fold", coherence=0.5, threshold=2, **size)
     with pytest.raises(ValueError, match="which 'linear' has not; allowed: shifted-fold"):
         ob.build("linear", coherence=0.5, **size)
+    with pytest.raises(ValueError, match=r"unknown architecture 'nope'; allowed: .*linear"):
+        ob.build("nope", coherence=0.5, **size)

@@ -81,6 +81,31 @@ def test_a_plane_turned_by_an_angle():
         assert commutator_norm(S, T).item() == pytest.approx(abs(math.sin(2 * theta)) / 2, abs=1e-15)
 
 
+@pytest.mark.parametrize("bad", [[[1.0]], torch.eye(2).long(), torch.ones(3), torch.ones(0, 3), torch.eye(2) / 0])
+def test_bad_matrices_are_named(bad):
+    good = torch.eye(2)
+    what = "must hold (finite numbers, got nan or inf|matrices of floating-point numbers, got )"
+    with pytest.raises(ValueError, match=f"matrices {what}"):
+        partial_isometry_error(bad)
+    with pytest.raises(ValueError, match=f"second {what}"):
+        commutator_norm(bad, good)
+    with pytest.raises(ValueError, match=f"first {what}"):
+        commutator_norm(good, bad)
+
+
+@pytest.mark.parametrize("second", [torch.eye(3), torch.eye(2).expand(4, 2, 2), torch.eye(2).double()])
+def test_matrices_that_do_not_fit_are_named(second):
+    with pytest.raises(ValueError, match=r"second and first must be \(…, p, n\) and \(…, n, q\) of one dtype, got "):
+        commutator_norm(second, torch.eye(2))
+
+
+def test_a_commutator_of_other_matrices_is_refused(generator):
+    other = 3 * torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    for pair in ((other, draw(generator, 4, 2)), (draw(generator, 4, 2), other)):
+        with pytest.raises(ValueError, match=r"(first|second) must hold partial isometries, ‖MMᵀM − M‖₂ ≤ 0\.001, got"):
+            commutator_norm(*pair)
+
+
 # --- layers ---
 
 

@@ -189,6 +189,8 @@ def test_bad_dimensions_are_named(architecture, k):
 def test_bad_options_are_named(architecture):
     with pytest.raises(ValueError, match="unknown activation 'relu6'; allowed: relu, tanh, gelu, silu, sine"):
         block(architecture, activation="relu6")
+    with pytest.raises(ValueError, match=r"unknown activation \['relu'\]; allowed: relu, tanh, gelu, silu, sine"):
+        block(architecture, activation=["relu"])
     with pytest.raises(ValueError, match="keeps must be one of forward, backward, both, got 'all'"):
         block(architecture, keeps="all")
 
@@ -253,6 +255,6 @@ def test_bad_arguments_are_named(generator):
         persistent_dimension(net, x, tolerance=0)
     with pytest.raises(ValueError, match="needs at least one input, got none"):
         persistent_dimension(net, x[:0])
-    for within in (torch.ones(8, 2), torch.eye(7)):
-        with pytest.raises(ValueError, match="within must hold orthonormal columns of length 8, got shape"):
+    for within in (torch.ones(8, 2), torch.eye(7), torch.full((8, 2), torch.nan), torch.eye(8).long(), [1.0]):
+        with pytest.raises(ValueError, match="within must hold orthonormal columns of length 8, got "):
             persistent_dimension(net, x, within=within)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -181,6 +182,66 @@ def test_an_unknown_embedding_is_refused():
         ob.certified_radius(net, torch.zeros(1, net.inputs, dtype=torch.float64))
 
 
+class Wrapped(nn.Linear):
+    def forward(self, x):
+        return super().forward(3 * x)
+
+
+class Louder(ob.DeepNetwork):
+    def forward(self, x):
+        return 2 * super().forward(x) + 1
+
+
+@pytest.mark.parametrize("part", ["embedding", "classifier"])
+def test_a_linear_map_that_does_something_else_is_refused(part):
+    """It has a weight of known norm, but its output is another: a certificate would be false."""
+    net, x = network("linear"), torch.zeros(1, 20, dtype=torch.float64)
+    known = getattr(net, part)
+    setattr(net, part, other := Wrapped(known.in_features, known.out_features, dtype=torch.float64))
+    other.load_state_dict(known.state_dict())
+    with pytest.raises(ValueError, match=f"the {part} Wrapped has no proven Lipschitz bound"):
+        ob.certified_radius(net, x)
+    setattr(net, part, known)
+    known.forward = lambda x: 3 * nn.Linear.forward(known, x)
+    with pytest.raises(ValueError, match=f"the {part} Linear has no proven Lipschitz bound"):
+        ob.certified_radius(net, x)
+
+
+def test_a_network_that_does_something_else_is_refused():
+    net = network("linear")
+    net.__class__ = Louder
+    with pytest.raises(ValueError, match="the network Louder has no proven Lipschitz bound"):
+        ob.certified_radius(net, torch.zeros(1, 20, dtype=torch.float64))
+
+
+def calls(net):
+    """Return the public functions, each ready to be called with the network."""
+    x, labels = torch.zeros(1, 20, dtype=torch.float64), torch.tensor([0])
+    return (
+        lambda: ob.certified_radius(net, x),
+        lambda: ob.lipschitz_bound(net),
+        lambda: ob.attack(net, x, labels, 1.0),
+        lambda: ob.smallest_perturbation(net, x, labels, 1.0),
+    )
+
+
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("part", ["embedding.bias", "trunk.weight", "classifier.weight"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_parameters_that_are_not_finite_are_refused(index, part, value):
+    net = network("linear")
+    net.get_parameter(part).data[..., 0] = value
+    with pytest.raises(ValueError, match="the network's parameters must be finite"):
+        calls(net)[index]()
+
+
+@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("net", [None, "linear", nn.Linear(20, 4)])
+def test_what_is_no_deep_network_is_refused(index, net):
+    with pytest.raises(ValueError, match=r"net must be a DeepNetwork, as ob.build returns, got"):
+        calls(net)[index]()
+
+
 # --- certificates ---
 
 
@@ -310,11 +371,142 @@ def test_rounding_is_allowed_for(depth, generator):
         state = abs(state @ weight.T + bias) - net.block.threshold
     exact = state @ long["classifier.weight"].T + long["classifier.bias"]
     logits, size = robustness._logits(net, x)
-    allowed = robustness._rounding(net, robustness.layer_bounds(net), size, torch.zeros(20, dtype=torch.float64))
+    bounds, moved = robustness.layer_bounds(net), torch.zeros(20, dtype=torch.float64)
+    allowed = robustness._rounding(net, bounds, x, size, moved)
     error = 2 * torch.from_numpy(abs(exact - logits.numpy()).max(axis=1).astype(float))
     assert (error > 0).any()
     assert (error < allowed).all()
     assert (allowed < 1e-7).all()
+
+
+def exact_leads(net, x, labels):
+    """Return the smallest lead of the labels, computed in fractions: a layer is Wx + b and then, if at all, |·| − τ."""
+
+    def fractions(tensor):
+        return np.vectorize(Fraction, otypes=[object])(tensor.detach().double().numpy())
+
+    state = fractions(x) @ fractions(net.embedding.weight).T + fractions(net.embedding.bias)
+    for weight, bias in zip(net.trunk["weight"], net.trunk["bias"], strict=True):
+        state = state @ fractions(weight).T + fractions(bias)
+        if net.architecture == "shifted-fold":
+            state = abs(state) - Fraction(net.block.threshold)
+    logits = state @ fractions(net.classifier.weight).T + fractions(net.classifier.bias)
+    return [row[label] - max(np.delete(row, label)) for row, label in zip(logits, labels.tolist(), strict=True)]
+
+
+def refuted(net, x, number=30):
+    """Return how many certificates the straightest change within their radius refutes, in exact arithmetic.
+
+    At most ``number`` of those that are positive are tried. The change is that of an attack or, where the logits'
+    leads have lost their digits, none at all: the prediction at x may be wrong already.
+    """
+    radius = ob.certified_radius(net, x)
+    labels = robustness.in_float64(net)(x.double()).argmax(1)
+    tried = (radius > 0).nonzero().squeeze(1)[:number]
+    x, labels, radius = x[tried], labels[tried], radius[tried]
+    if not len(x):
+        return 0
+    change = ob.attack(net, x, labels, 0.999 * radius, restarts=1)
+    leads = exact_leads(net, torch.cat((x, x + change)), labels.repeat(2))
+    return sum(here <= 0 or there < 0 for here, there in zip(leads[: len(x)], leads[len(x) :], strict=True))
+
+
+def wide(architecture="linear", **options):
+    return ob.build(architecture, depth=3, width=16, inputs=40, classes=5, dtype=torch.float64, device="cpu", **options)
+
+
+def test_rounding_by_a_large_bias_of_the_classifier_breaks_no_certificate(generator):
+    net, x = wide(), inputs(generator, 30, 40)
+    net.classifier.bias.data += 2.0**52
+    assert refuted(net, x) == 0
+    net.classifier.bias.data -= 2.0**52
+    assert (ob.certified_radius(net, x) > 0).all()
+
+
+def test_rounding_of_long_inputs_that_the_embedding_drops_breaks_no_certificate(generator):
+    net, x = wide(), inputs(generator, 30, 40)
+    E = net.embedding.weight.detach()
+    dropped = torch.linalg.svd(E).Vh[16:]
+    far = x + 1e15 * inputs(generator, 30, 24) @ dropped
+    assert refuted(net, far) == 0
+    assert refuted(net, x) == 0
+
+
+def test_rounding_by_a_large_bias_of_the_embedding_breaks_no_certificate(generator):
+    """The first layer takes the bias away again, so that the states from there on are short."""
+    net, x = wide(), inputs(generator, 30, 40)
+    net.embedding.bias.data += 2.0**50
+    net.trunk["bias"].data[0] -= net.trunk["weight"].detach()[0] @ net.embedding.bias.detach()
+    assert refuted(net, x) == 0
+
+
+def test_rounding_by_a_large_constant_of_the_activation_breaks_no_certificate(generator):
+    """A triangle wave is the identity on short states, but is computed with a quarter of its period added."""
+    net, x = wide("zigzag", period=2.0**53), inputs(generator, 30, 40)
+    assert refuted(net, x) == 0
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.9, 1 - 1e-9])
+def test_terms_that_cancel_within_a_layer_are_allowed_for(slope, generator):
+    """A leaky residual layer adds terms 2/(1 − a) times as long as its state: the same layers in 80-bit numbers."""
+    if np.finfo(np.longdouble).eps > 1e-18:
+        pytest.skip("no longer numbers than float64 here")
+    net, x = wide("leaky-residual", slope=slope), inputs(generator, 20, 40)
+    logits, size = robustness._logits(net, x)
+    long = {name: p.detach().numpy().astype(np.longdouble) for name, p in net.named_parameters()}
+    state = x.numpy().astype(np.longdouble) @ long["embedding.weight"].T + long["embedding.bias"]
+    a = np.longdouble(slope)
+    for V, b in zip(long["trunk.frame"], long["trunk.bias"], strict=True):
+        z = state @ V + b
+        units = np.where(z < 0, a * z, z) + np.longdouble(net.block.slope * net.block.threshold)
+        state = (1 + a) / (1 - a) * state - 2 / (1 - a) * units @ V.T
+    exact = state @ long["classifier.weight"].T + long["classifier.bias"]
+    bounds, moved = robustness.layer_bounds(net), torch.zeros(20, dtype=torch.float64)
+    allowed = robustness._rounding(net, bounds, x, size, moved)
+    assert (torch.from_numpy(2 * abs(exact - logits.numpy()).max(axis=1).astype(float)) < allowed).all()
+
+
+def test_rounding_costs_an_ordinary_network_a_millionth_of_its_radius_at_most():
+    data = ob.load("fashion-mnist-small")
+    net = ob.build("shifted-fold", depth=100, width=64, inputs=784, classes=10, dtype=torch.float64, device="cpu")
+    x = data.test.images[:50].double()
+    with torch.no_grad():
+        logits, rows = net(x), net.classifier.weight
+        y = logits.argmax(1)
+        apart = (rows[:, None] - rows).norm(dim=2)[y]
+        lead = (logits.gather(1, y[:, None]) - logits) / apart
+    whole = lead.scatter(1, y[:, None], torch.inf).amin(1) / torch.linalg.matrix_norm(net.embedding.weight.data, 2)
+    radius = ob.certified_radius(net, x)
+    assert (radius <= whole).all()
+    torch.testing.assert_close(radius, whole, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["trunk", "embedding", "classifier"])
+@pytest.mark.parametrize("factor", [0.0, 1e-200, 1e200])
+def test_no_radius_is_nan(part, factor, generator):
+    """Γ, ‖E‖ or logits that are 0, underflow or overflow: a radius is 0, or holds for changes of that length."""
+    net, x = wide(), inputs(generator, 10, 40)
+    tensors = {"trunk": net.trunk["weight"], "embedding": net.embedding.weight, "classifier": net.classifier.weight}
+    tensors[part].data.mul_(factor)
+    radius = ob.certified_radius(net, x)
+    assert (radius >= 0).all()
+    net.classifier.bias.data[2] = 1
+    radius = ob.certified_radius(net, x)
+    assert (radius >= 0).all()
+    labels = net(x).argmax(1)
+    moved = radius.clamp(max=1e100)[:, None] * inputs(generator, 10, 40) / 40
+    assert torch.equal(net(x + moved).argmax(1)[radius > 0], labels[radius > 0])
+    assert ob.lipschitz_bound(net) >= 0
+
+
+def test_a_product_of_bounds_is_rounded_up_where_it_underflows():
+    net = wide()
+    for layer, factor in enumerate((1e-200, 1e-200, 1e300)):
+        net.trunk["weight"].data[layer] *= factor
+    assert ob.lipschitz_bound(net) >= 0.999e-100
+    for layer, factor in enumerate((1e300, 1e300, 0.0)):
+        net.trunk["weight"].data[layer] = factor * torch.eye(16, dtype=torch.float64)
+    assert ob.lipschitz_bound(net) >= 0
 
 
 # --- attacks ---
@@ -365,6 +557,20 @@ def test_an_attack_stays_in_ball_and_box_and_repeats_itself(precision, generator
     assert (ob.attack(net, x, labels, radius) + x).abs().max() > 1
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0])
+def test_a_box_makes_no_change_longer_than_the_radius(scale, precision, generator):
+    """Not by a rounding either, also where the change is short beside the input; nor does rounding leave the box."""
+    net = network("shifted-fold", dtype=precision.dtype)
+    low, high = -0.81, 2.0199999
+    x = inputs(generator, 200, net.inputs, precision.dtype).clamp(low, high)
+    radius = scale * torch.linspace(0, 3, 200, dtype=torch.float64)
+    change = ob.attack(net, x, torch.arange(200) % 4, radius, box=(low, high), steps=5)
+    assert (change.double().norm(dim=1) <= radius).all()
+    assert ((x + change) >= low).all()
+    assert ((x + change) <= high).all()
+    assert (change.double().norm(dim=1) > 0.5 * radius).any()
+
+
 def test_what_is_wrong_already_needs_no_change_and_what_is_far_is_not_found():
     net, x, labels, distance = straight()
     wrong = (labels + 1) % 5
@@ -390,6 +596,59 @@ def test_bad_radii_are_named(radius, generator):
     net = network("linear")
     with pytest.raises(ValueError, match=r"radius must be at least 0 and finite, got (nan|inf|-0.1)"):
         ob.attack(net, inputs(generator, 3, net.inputs), torch.tensor([0, 1, 2]), radius)
+
+
+@pytest.mark.parametrize("radius", ["a", None, True, [1.0, 1.0, 1.0], 1j, torch.tensor([True, True, False])])
+def test_radii_that_are_no_numbers_are_named(radius, generator):
+    net = network("linear")
+    with pytest.raises(ValueError, match=r"radius must be a number or 3 numbers, got ") as error:
+        ob.attack(net, inputs(generator, 3, net.inputs), torch.tensor([0, 1, 2]), radius)
+    assert repr(radius) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "box", [5, (-9, 9, 3), "ab", (1, 0), (0, math.nan), (True, 2), (torch.zeros(20), torch.ones(20)), (None, 1)]
+)
+def test_bad_boxes_are_named(box, generator):
+    net, x, labels = network("linear"), torch.zeros(3, 20, dtype=torch.float64), torch.tensor([0, 1, 2])
+    for search in (ob.attack, ob.smallest_perturbation):
+        with pytest.raises(ValueError, match=r"box must be two numbers, low <= high, got ") as error:
+            search(net, x, labels, 1.0, box=box)
+        assert repr(box) in str(error.value)
+
+
+def test_numbers_may_be_tensors_or_of_numpy(generator):
+    net, x, labels, _ = straight()
+    expected = ob.smallest_perturbation(net, x, labels, 3.0, rounds=2, box=(-9.0, 9.0))
+    limit, box = torch.tensor(3.0), (np.float64(-9), torch.tensor(9))
+    assert torch.equal(ob.smallest_perturbation(net, x, labels, limit, rounds=2, box=box), expected)
+    change = ob.attack(net, x, labels, torch.tensor(2), steps=2, box=list(box))
+    assert torch.equal(change, ob.attack(net, x, labels, np.float32(2), steps=2, box=box))
+
+
+def test_networks_that_halve_their_images_are_certified_and_attacked(generator):
+    net = ob.build(
+        "conv-shifted-fold", depth=2, channels=4, image_shape=(8, 8), classes=3, dtype=torch.float64, device="cpu"
+    )
+    x = inputs(generator, 10, 64)
+    labels, radius = net(x).argmax(1), ob.certified_radius(net, x)
+    assert (radius > 0).all()
+    assert (ob.smallest_perturbation(net, x, labels, 3 * radius.max()) > radius).all()
+
+
+def test_linear_maps_without_biases_are_those_with_biases_of_zero(generator):
+    net, x = wide(), inputs(generator, 10, 40)
+    expected = ob.certified_radius(net, x)
+    net.embedding.bias = net.classifier.bias = None
+    assert torch.equal(ob.certified_radius(net, x), expected)
+
+
+def test_no_inputs_give_no_radii():
+    net, x, labels, _ = straight()
+    none = x[:0], labels[:0]
+    assert ob.certified_radius(net, *none).shape == (0,)
+    assert ob.attack(net, *none, 1.0, box=(-1, 1)).shape == (0, 12)
+    assert ob.smallest_perturbation(net, *none, 1.0).shape == (0,)
 
 
 @pytest.mark.parametrize(

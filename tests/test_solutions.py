@@ -28,4 +28,4 @@ def test_solutions_run(chapter, tmp_path):
     solutions = solution_cells(notebook)
     assert solutions, f"{chapter.name} has no solution with code"
     notebook.cells += solutions
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -23,6 +23,9 @@ RELU = SlopeLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
 LINEAR = SlopeLaw(np.ones(1), np.ones(1))
 HARD_TANH = activations.hard_tanh(1.0)
 SINE = Activation("half a sine added", lambda z: z + 0.5 * z.sin(), lambda z: 1 + 0.5 * z.cos())
+SQUARE = Activation("square", lambda z: z.square() / 2, lambda z: z)
+CUBE = Activation("cube", lambda z: z**3, lambda z: 3 * z.square())
+EXP = Activation("exp", torch.exp, torch.exp)
 
 
 def relative_variance(law):
@@ -55,6 +58,44 @@ def test_slopes_of_tanh_have_the_moments_of_their_law(mean_square):
         )
         assert law.mean(power) == pytest.approx(expected, rel=1e-7)
     assert law.weights.sum() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("activation", "mean", "second"),
+    [
+        (SQUARE, 1, 3),
+        (CUBE, 27, 81 * 105),  # the slope touches 0 without a change of sign
+        (EXP, math.exp(2), math.exp(8)),
+        (activations.smooth_relu(0.1), 0.4710184400, 0.4459358481),  # SciPy's quad; the slope rises over a width of 0.1
+    ],
+)
+def test_rules_reproduce_the_moments(activation, mean, second):
+    """The complex rule against the closed form; also in a product, where relative variances add."""
+    law = spectra.slope_law(activation)
+    assert (law.weights @ law.squares).real == pytest.approx(mean, rel=3e-5)
+    assert (law.weights @ law.squares**2).real == pytest.approx(second, rel=3e-5)
+    product = product_law([FeedforwardLayer(law)] * 2)
+    assert product.moment(2) == pytest.approx(mean**2, rel=1e-4)
+    assert relative_variance(product) == pytest.approx(2 * (second / mean**2 - 1), rel=0.03)  # a tail of exp is cut
+
+
+def test_moments_of_one_layer_are_those_of_its_slopes():
+    """Also of slopes with long tails: E exp(kz) = exp(k²/2), and normal moments."""
+    exponential = product_law([FeedforwardLayer(spectra.slope_law(EXP), 2.0)])
+    for order in (0.0, 1.0, 2.5, 4.0):
+        assert exponential.moment(order) == pytest.approx(2**order * math.exp(order**2 / 2), rel=1e-5)
+    square = feedforward_law(SQUARE, 1)
+    for order, expected in ((1, math.sqrt(2 / math.pi)), (2, 1), (3, math.sqrt(8 / math.pi)), (8, 105)):
+        assert square.moment(order) == pytest.approx(expected, rel=1e-4)  # |z| has a kink
+    with pytest.raises(ValueError, match=r"exp.* must be finite and not carried by \|z\| > 8"):
+        exponential.moment(6)
+
+
+def test_steep_growth_is_followed_from_layer_to_layer():
+    """E z⁶ = 15 is the second layer's q; T = 9z⁴q² has the mean 27q² and the relative variance 105/9 − 1."""
+    law = feedforward_law(CUBE, 2)
+    assert law.moment(2) == pytest.approx(27 * 27 * 15**2, rel=1e-4)
+    assert relative_variance(law) == pytest.approx(2 * (105 / 9 - 1), rel=1e-3)
 
 
 def test_no_variance_leaves_the_slope_at_the_bias():
@@ -213,8 +254,8 @@ def test_one_layer_is_the_law_of_its_slopes():
 
 
 def test_flat_units_only_leave_nothing():
-    law = feedforward_law(activations.two_slopes(0.0, 0.0), 3)
-    assert law.atoms == ((0.0, 1.0),)
+    for flat in (activations.two_slopes(0.0, 0.0), Activation("constant", torch.ones_like, torch.zeros_like)):
+        assert feedforward_law(flat, 3).atoms == ((0.0, 1.0),)
 
 
 # --- atoms ---
@@ -440,6 +481,32 @@ def test_constant_biases_shift_the_slopes():
     assert product_law(layers).support == pytest.approx(expected.support, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "options", "kept"),
+    [
+        ("hard-tanh", {"limit": 0.8}, 1 - 2 * norm.cdf(-0.8)),
+        ("threshold-relu", {"threshold": 1.0}, norm.cdf(1)),
+        ("soft-threshold", {"threshold": 0.2}, 2 * norm.cdf(-0.2)),
+    ],
+)
+def test_partial_isometries_follow_the_law(architecture, options, kept):
+    """One layer keeps a share of the directions, and the rest is lost. A network's shares vary by up to 1/(2√n)."""
+    assert ob.spectra.spectral_law(architecture, 1, **options).atoms == (
+        (0, pytest.approx(1 - kept)),
+        (1, pytest.approx(kept)),
+    )
+    _, _, values = spectrum(architecture, 3, **options)
+    assert ob.spectra.spectral_law(architecture, 3, **options).kolmogorov_smirnov(values, resolution=1e-9) < 0.04
+    assert ob.spectra.spectral_law(architecture, 6, **options).kolmogorov_smirnov(values, resolution=1e-9) > 0.1
+
+
+@pytest.mark.parametrize("depth", [1, 7])
+def test_looks_linear_networks_keep_half_of_the_directions_and_lose_half(depth):
+    law = ob.spectra.spectral_law("looks-linear", depth)
+    assert law.atoms == ((0.0, 0.5), (math.sqrt(2), 0.5))
+    assert law.kolmogorov_smirnov(spectrum("looks-linear", depth, width=20)[2], resolution=1e-9) < 1e-12
+
+
 def test_laws_by_name_are_the_laws_of_their_layers():
     named = ob.spectra.spectral_law("residual", 6, branch_scale=0.2)
     assert named.support == pytest.approx(product_law([ResidualLayer(RELU, 2 * 0.2**2)] * 6).support, rel=1e-6)
@@ -487,6 +554,24 @@ def test_what_cannot_be_solved_says_so():
         feedforward_law(activations.tanh, 40, weight_scale=5.0)
 
 
+def test_equations_beyond_the_range_of_floating_point_numbers_say_so(recwarn):
+    extreme = SlopeLaw([1e-120, 1, 1e120], [0.3, 0.4, 0.3])
+    with pytest.raises(RuntimeError, match="equations were not solved"):
+        product_law([FeedforwardLayer(extreme)] * 3)
+    assert not recwarn.list
+
+
+def test_laws_can_be_built_from_lists():
+    law = product_law([FeedforwardLayer(SlopeLaw([0, 1], [0.5, 0.5]), math.sqrt(2))] * 2)
+    assert law.support[1] == pytest.approx(2)
+
+
+def test_jumps_that_are_not_stated_are_found():
+    hidden = Activation("hidden jump", lambda z: (z - 0.3).relu(), lambda z: (z >= 0.3).to(z.dtype))
+    with pytest.raises(RuntimeError, match="hidden jump at q = 1 varies too fast to be integrated; breakpoints"):
+        spectra.slope_law(hidden)
+
+
 def test_nearly_constant_slopes_count_as_constant():
     law = feedforward_law(activations.tanh, 10, mean_square=1e-8)
     assert law.atoms == ((pytest.approx(1, abs=1e-6), 1.0),)
@@ -505,13 +590,16 @@ def steep(z):
         (lambda: feedforward_law(activations.relu, 2, weight_scale=math.inf), "weight_scale must be a positive finite"),
         (
             lambda: feedforward_law(activations.relu, 2, bias_variance=-1.0),
-            "bias_variance must be at least 0, got -1.0",
+            "bias_variance must be a finite number of at least 0, got -1.0",
         ),
         (lambda: feedforward_law(activations.relu, 2, mean_square=math.nan), "mean_square must be a finite number"),
-        (lambda: spectra.slope_law(activations.relu, -1.0), "mean_square must be at least 0, got -1.0"),
+        (
+            lambda: spectra.slope_law(activations.relu, -1.0),
+            "mean_square must be a finite number of at least 0, got -1.0",
+        ),
         (lambda: residual_law(2, branch_scale=math.nan), "branch_scale must be a finite number"),
         (lambda: residual_law(2, inner_scale=-1.0), "inner_scale must be a positive finite number"),
-        (lambda: ResidualLayer(RELU, -1.0), "strength must be at least 0, got -1.0"),
+        (lambda: ResidualLayer(RELU, -1.0), "strength must be a finite number of at least 0, got -1.0"),
         (lambda: FeedforwardLayer(RELU, 0.0), "weight_scale must be a positive finite number"),
         (lambda: product_law([]), "at least one layer"),
         (
@@ -521,14 +609,24 @@ def steep(z):
         (lambda: ob.spectra.spectral_law("relu", 2), "unknown architecture 'relu'"),
         (
             lambda: feedforward_law(Activation("steep", lambda z: z.square().exp(), steep), 1),
-            "σ' of steep must be square-integrable under the normal law",
+            r"σ' of steep at q = 1 must be finite and not carried by \|z\| > 8",
         ),
         (
             lambda: feedforward_law(Activation("steep", lambda z: z.square().exp(), torch.ones_like), 2),
-            "σ of steep must be square-integrable under the normal law",
+            r"σ of steep at q = 1 must be finite and not carried by \|z\| > 8",
         ),
-        (lambda: residual_law(3).moment(-1), "order must be at least 0"),
-        (lambda: residual_law(3).moment(math.inf), "order must be a finite number"),
+        (lambda: residual_law(50, activation=EXP), r"of exp at q = .* must be finite and not carried by \|z\| > 8"),
+        (lambda: SlopeLaw([0, 1], [0.5, 0.6]), "weights must sum to 1, got 1.1"),
+        (lambda: SlopeLaw([0, 1], [-0.5, 1.5]), "weights must be at least 0, got -0.5"),
+        (lambda: SlopeLaw([-1, 1], [0.5, 0.5]), "squares must be at least 0, got -1"),
+        (lambda: SlopeLaw([0, math.inf], [0.5, 0.5]), "squares must be finite, got inf"),
+        (lambda: SlopeLaw([0, 1], [1.0]), r"one weight for each square, got the shapes \(2,\) and \(1,\)"),
+        (lambda: SlopeLaw([], []), r"one weight for each square, got the shapes \(0,\) and \(0,\)"),
+        (lambda: spectra.slope_law(activations.relu, 0.0), "mean_square must be positive at a breakpoint of ReLU"),
+        (lambda: ob.spectra.spectral_law("relu-orthogonal", 3, mean_square=0), "mean_square must be a positive finite"),
+        (lambda: ob.spectra.spectral_law("linear", 3, mean_square=-1), "mean_square must be a positive finite"),
+        (lambda: residual_law(3).moment(-1), "order must be a finite number of at least 0"),
+        (lambda: residual_law(3).moment(math.inf), "order must be a finite number of at least 0, got inf"),
         (lambda: residual_law(3).density([-1.0]), "x must be finite and at least 0, got -1.0"),
         (lambda: residual_law(3).distribution(math.nan), "x must be finite and at least 0, got nan"),
         (lambda: residual_law(3).kolmogorov_smirnov([]), "samples must hold at least one"),
@@ -538,4 +636,22 @@ def steep(z):
 )
 def test_bad_values_are_named(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: SlopeLaw(["a"], [1.0]), "squares must be numbers, got \\['a'\\]"),
+        (lambda: FeedforwardLayer("a"), "slopes must be a SlopeLaw, got 'a'"),
+        (lambda: ResidualLayer([0, 1]), r"slopes must be a SlopeLaw, got \[0, 1\]"),
+        (lambda: product_law([1, 2]), "layers must be FeedforwardLayer or ResidualLayer, got 1"),
+        (lambda: feedforward_law("relu", 2), "activation must be an orthobook.activations.Activation, got 'relu'"),
+        (lambda: feedforward_law(torch.relu, 2), "activation must be an orthobook.activations.Activation, got <"),
+        (lambda: residual_law(2, activation="relu"), "activation must be an orthobook.activations.Activation, got 'r"),
+        (lambda: spectra.slope_law("relu"), "activation must be an orthobook.activations.Activation, got 'relu'"),
+    ],
+)
+def test_bad_types_are_named(call, message):
+    with pytest.raises(TypeError, match=message):
         call()

@@ -17,7 +17,6 @@ import torch
 from orthobook.blocks import architectures, block
 from orthobook.dashboard import _svg
 from orthobook.data import Dataset, load
-from orthobook.figures import GREY
 from orthobook.networks import DeepNetwork, best_device, build
 
 __all__ = ["Choice", "Dashboard", "NetworkControls", "columns", "complaint", "control", "devices", "load_once", "prose"]
@@ -67,8 +66,7 @@ class Dashboard(ABC):
 
     def page(self) -> str:
         """Return the still picture as HTML, with the words that a kernel is needed, and where there is one."""
-        charts = _svg.grid(self.still()).replace(GREY, "currentColor")  # the page's own ink, light or dark
-        what = html.escape(self.description)
+        charts, what = _svg.grid(self.still()), html.escape(self.description)
         needed = (
             f'<p><em>A still picture. {what} The live dashboard needs a running kernel: <a href="{COLAB}/{self.chapter}'
             '.ipynb">open this chapter in Colab</a>, or in JupyterLab on your own machine.</em></p>'
@@ -200,12 +198,10 @@ class NetworkControls:
         self.box.children = [columns(shown, 290)]
 
     def choice(self, **more: Any) -> Choice:
-        """Return what the controls describe; ValueError for an option that is no number or does not fit the network."""
+        """Return what the controls describe; ValueError for an option that is no number."""
         options = {name: option_value(name, one.value) for name, one in self.options.items()}
         chosen = {name: value for name, value in options.items() if value is not None}
         name, depth, width = self.architecture.value, self.depth.value, self.width.value
-        if name not in architectures("image"):  # where the width is found only with the images
-            block(name, **chosen).resolve(depth, width)
         return Choice(architecture=name, depth=depth, width=width, options=chosen, **more)
 
 

@@ -69,7 +69,7 @@ class LayerDashboard(Dashboard):
         What ``factorise`` returned or raised, or why the text could not be read.
     """
 
-    chapter = "particular-cases"
+    chapter = "one-layer"
     description = "Type the matrices and slopes of a layer, and read which condition of the theorem holds or fails."
 
     def __init__(self) -> None:
@@ -160,19 +160,13 @@ def _field(name: str, text: str) -> widgets.Widget:
 def spectrum_of_patterns(
     A: Float[Tensor, "n n"], B: Float[Tensor, "n m"], C: Float[Tensor, "m n"], slopes: tuple[float, ...]
 ) -> Float[Tensor, "patterns n"] | None:
-    """Return the singular values of A + BDC for every D; None if shapes do not match or there are none or too many."""
+    """Return the singular values of A + BDC for every D; None if there are none, or too many."""
     n, m = len(A), len(C)
-    if (
-        not slopes
-        or n == 0
-        or A.shape != (n, n)
-        or B.shape != (n, m)
-        or C.shape != (m, n)
-        or len(slopes) ** m > PATTERNS
-    ):
+    if 0 in (n, len(slopes)) or (A.shape, B.shape, C.shape) != ((n, n), (n, m), (m, n)) or len(slopes) ** m > PATTERNS:
         return None
-    D = torch.tensor(list(itertools.product(slopes, repeat=m)), dtype=A.dtype)
-    J = A + (B * D.unsqueeze(1)) @ C
+    patterns = list(itertools.product(slopes, repeat=m))  # one, the empty one, if no unit folds
+    D = torch.tensor(patterns, dtype=A.dtype).reshape(len(patterns), 1, m)
+    J = A + (B * D) @ C
     return torch.linalg.svdvals(J) if J.isfinite().all() else None
 
 
@@ -192,7 +186,7 @@ def conditions(failed: int, error: str = "") -> str:
             f'<td style="padding:1px 12px 1px 0;text-align:left">{c}</td>' for c in (mark, name, meaning, said)
         )
         rows.append(f"<tr>{cells}</tr>")
-    return f'<table style="margin:0">{"".join(rows)}</table>'
+    return f"<table>{''.join(rows)}</table>"
 
 
 def normal_form(factors: Factors) -> str:

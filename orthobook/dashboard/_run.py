@@ -187,6 +187,7 @@ def seconds_per_step(choice: Choice, config: TrainingConfig) -> float:
     Measured by a probe: three steps each of a network of two layers and one of ten, on random images, the first to warm
     up. The time of a step grows with the depth along a straight line, which is extended to the depth asked for.
     """
+    choice.build(_random_images(choice.data, config.batch_size))  # what cannot be built has no time: ValueError
     shallow, deep = min(choice.depth, 2), min(choice.depth, 10)
     short = replace(config, steps=3)
     first = _probe(replace(choice, depth=shallow), short)
@@ -206,7 +207,7 @@ def _random_images(name: str, examples: int) -> Dataset:
     """Return noise in the shape of a data set, which need not be there."""
     shape = (3, 32, 32) if name == "cifar10" else (28, 28)
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(examples, int(np.prod(shape)), generator=generator, dtype=torch.float32)
+    noise = torch.randn(examples, int(np.prod(shape)), generator=generator)
     split = Split(noise, torch.randint(10, (examples,), generator=generator))
     classes = SOURCES["cifar10"].classes
     return Dataset(f"noise like {name}", train=split, test=split, classes=classes, image_shape=shape)

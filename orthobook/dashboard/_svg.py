@@ -133,7 +133,7 @@ def histograms(title: str, spectra: Sequence[tuple[str, ArrayLike]]) -> str:
 
 def grid(panels: Sequence[str]) -> str:
     """Return the panels as HTML: two columns where there is room, else one."""
-    columns = "repeat(auto-fit,minmax(min(100%,max(320px,40%)),1fr))" if len(panels) > 1 else "1fr"
+    columns = "repeat(auto-fit,minmax(min(100%,max(340px,40%)),1fr))" if len(panels) > 1 else "1fr"
     return f'<div style="display:grid;grid-template-columns:{columns};gap:4px 16px">{"".join(panels)}</div>'
 
 

@@ -86,6 +86,8 @@ class TrainingDashboard(Dashboard):
         rows = [self.network.box, self.estimate, buttons, self.progress, self.status, self.picture]
         box = widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
         box.observe(self._on_comm, "comm")
+        box._view_count = 0  # from None: now the front end counts the places where it is shown
+        box.observe(self._on_views, "_view_count")
         self._show()
         self._estimate()
         return box
@@ -175,6 +177,10 @@ class TrainingDashboard(Dashboard):
 
     def _on_comm(self, change: Any) -> None:
         if change.new is None:  # the widget was closed, from here or from the front end
+            self.end()
+
+    def _on_views(self, change: Any) -> None:
+        if change.old and not change.new:  # the output was cleared, or its cell deleted
             self.end()
 
     def end(self) -> None:

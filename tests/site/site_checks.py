@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Browser, Page
 
@@ -165,6 +167,7 @@ class Visit:
     outside: list[str] = field(default_factory=list)  # requests to other hosts
     errors: list[str] = field(default_factory=list)  # of scripts, of the console, of requests
     typesetting: list[str] = field(default_factory=list)
+    accessibility: list[str] = field(default_factory=list)  # what axe finds fault with
     width: int = 0  # the page's full width in CSS pixels
 
 
@@ -204,7 +207,19 @@ def watch(page: Page, visit: Visit, inside: str) -> None:
     page.on("console", lambda line: line.type == "error" and visit.errors.append(f"console: {line.text}"))
 
 
-def visit(browser: Browser, url: str, inside: str, width: int = 1280) -> Visit:
+def violations(page: Page) -> list[str]:
+    """Find what axe-core finds fault with: contrast, names, roles, landmarks and the like, one line an element."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}): {' '.join(map(str, node['target']))}: {node['html'][:200]}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
+
+
+def visit(
+    browser: Browser, url: str, inside: str, width: int = 1280, mode: Literal["light", "dark"] = "light"
+) -> Visit:
     """Show a page in a fresh browser profile until it is at rest, and note what happened.
 
     Parameters
@@ -217,9 +232,11 @@ def visit(browser: Browser, url: str, inside: str, width: int = 1280) -> Visit:
         What the addresses of the book's own files begin with.
     width : int
         Width of the window in CSS pixels.
+    mode : str
+        The colours that the reader prefers.
     """
     result = Visit()
-    context = browser.new_context(viewport={"width": width, "height": 900})
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode, reduced_motion="reduce")
     page = context.new_page()
     watch(page, result, inside)
     page.goto(url)
@@ -227,6 +244,7 @@ def visit(browser: Browser, url: str, inside: str, width: int = 1280) -> Visit:
     page.wait_for_function(TYPESET)
     page.wait_for_function(DRAWN)
     result.typesetting = page.evaluate(TYPESETTING)
+    result.accessibility = violations(page)
     result.width = page.evaluate("document.scrollingElement.scrollWidth")
     context.close()
     return result

@@ -1,4 +1,7 @@
-"""The dashboards as a student meets them: in JupyterLab with a kernel, by mouse and keyboard, with both ipywidgets."""
+"""The dashboards as a student meets them: in JupyterLab, with a kernel, driven by a browser.
+
+ORTHOBOOK_LAB names the Python of another environment with JupyterLab and this package, such as one with ipywidgets 7.7.
+"""
 
 from __future__ import annotations
 
@@ -10,222 +13,207 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
+import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
-CHAPTERS = ("going-deep", "singular-values", "particular-cases")
-# The oldest ipywidgets that the package allows, as Colab has it, and the newest front end that goes with it.
-OLD_WIDGETS = ("ipywidgets==7.7.5", "jupyterlab-widgets==1.1.11", "ipython-genutils==0.2.0")
-PATIENCE = 180  # seconds, for a machine that is busy; nothing here waits for a time to pass
-
-
-def live_cell(chapter: str) -> str:
-    """The cell of a chapter that shows its dashboard."""
-    cells = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text("utf-8"))["cells"]
-    (source,) = ["".join(cell["source"]) for cell in cells if cell["id"] == "live"]
-    return source
-
-
-def write_notebook(path: Path) -> None:
-    sources = [
-        "import ipywidgets, orthobook as ob\nprint('ipywidgets', ipywidgets.__version__)",
-        *map(live_cell, CHAPTERS),
-    ]
-    cells = [
-        {
-            "cell_type": "code",
-            "id": f"cell-{i}",
-            "metadata": {},
-            "outputs": [],
-            "execution_count": None,
-            "source": source,
-        }
-        for i, source in enumerate(sources)
-    ]
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    path.write_text(json.dumps(content), "utf-8")
-
-
-@pytest.fixture(scope="module", params=["pinned", "7.7"])
-def widgets(request, tmp_path_factory) -> dict[str, str]:
-    """What the environment of JupyterLab and its kernel adds for a version of ipywidgets."""
-    path = os.environ.get("PYTHONPATH", "")
-    if request.param == "pinned":
-        return {}
-    folder = tmp_path_factory.mktemp("ipywidgets")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *OLD_WIDGETS]
-    subprocess.run(pip, check=True)
-    return {
-        "PYTHONPATH": os.pathsep.join(part for part in (path, str(folder)) if part),
-        "JUPYTER_PATH": str(folder / "share" / "jupyter"),
-    }
+LIMIT = 180  # seconds to wait for a condition, on a slow and busy machine too
 
 
 @pytest.fixture(scope="module")
-def lab(widgets, tmp_path_factory) -> Iterator[str]:
-    """The address of a notebook with the dashboards, in a JupyterLab of its own."""
-    home = tmp_path_factory.mktemp("jupyterlab")
-    (home / "work").mkdir()
-    write_notebook(home / "work" / "dashboards.ipynb")
-    news = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # nothing pops up, no other host is asked
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    folders = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}
-    folders |= {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "JUPYTER_DATA_DIR": "data"}
-    environment = os.environ | {name: str(home / folder) for name, folder in folders.items()} | widgets
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={address.split(':')[-1]}"]
-    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0", "--IdentityProvider.token="]
-    command += [f"--ServerApp.root_dir={home / 'work'}", "--LabApp.expose_app_in_browser=True"]
-    with (home / "log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        try:
-            await_server(server, address, home / "log")
-            yield f"{address}/lab/tree/dashboards.ipynb"
-        finally:
-            server.terminate()
-            server.wait(PATIENCE)
+def lab(tmp_path_factory):
+    """The address of a JupyterLab of its own, untouched by the user's settings, and the folder that it serves."""
+    root, own = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folders = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
+    environment = os.environ | {f"JUPYTER_{folder}": str(own / folder.lower()) for folder in folders}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(own / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(own / "spaces")}
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1"]
+    options += ["--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
+    with (own / "log").open("w") as log:
+        python = os.environ.get("ORTHOBOOK_LAB", sys.executable)
+        command = [python, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={root}"]
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: answers(address) or server.poll() is not None)
+        assert server.poll() is None, (own / "log").read_text()
+        yield address, root
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
-def await_server(server: subprocess.Popen, address: str, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
-    while server.poll() is None and time.monotonic() < end:
-        try:
-            urllib.request.urlopen(f"{address}/api").close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(f"{address}/api").status == 200
+    except OSError:
+        return False
 
 
-@contextmanager
-def opened(browser, address: str) -> Iterator:
-    """The notebook in a browser, its kernel running and all cells run."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1400})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    until(page, "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
-    page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")  # and do not wait for the last
-    page.locator(".jp-OutputArea-output .jupyter-button").first.wait_for()
-    yield page
-    until(page, "jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'")
-    assert errors == []
-    assert page.locator(".jp-OutputArea-output[data-mime-type*=stderr]").count() == 0
-    assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
-    context.close()
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; the limit is for what hangs."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
 
 
-def until(page, condition: str, argument: object = None) -> None:
-    page.wait_for_function(condition, arg=argument, timeout=PATIENCE * 1000)
+def kernels(address: str) -> list[str]:
+    """What the kernels are doing."""
+    with urllib.request.urlopen(f"{address}/api/kernels") as answer:
+        return [kernel["execution_state"] for kernel in json.load(answer)]
 
 
-def dashboard(page, number: int):
-    """The output of the cell that shows a dashboard, from 1."""
-    return page.locator(".jp-Notebook-cell").nth(number).locator(".jp-OutputArea-output").first
+class Notebook:
+    """A notebook of given cells in a browser's JupyterLab."""
+
+    def __init__(self, browser, lab, *cells: str) -> None:
+        address, root = lab
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, root / "dashboard.ipynb")
+        self.address = address
+        self.context = browser.new_context(viewport={"width": 1280, "height": 1400})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(1000 * LIMIT)
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{address}/doc/tree/dashboard.ipynb?reset")
+        self.page.locator(".jp-CodeCell").nth(len(cells) - 1).wait_for()
+        until(lambda: kernels(address) == ["idle"])
+
+    def run(self, cell: int) -> None:
+        """Run a cell, and wait until the kernel is done with it."""
+        prompt = self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        self.page.locator(".jp-CodeCell .jp-InputArea-editor").nth(cell).click()
+        self.page.keyboard.press("Control+Enter")
+        until(lambda: prompt.inner_text() != before and re.search(r"\[\d+\]", prompt.inner_text()))
+
+    def said(self, cell: int) -> str:
+        return self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea").inner_text()
+
+    def press(self, name: str) -> None:
+        self.page.locator(".jp-OutputArea button", has_text=name).click()
+
+    def close(self) -> None:
+        assert self.errors == []
+        self.context.close()
 
 
-def holds(page, output, text: str) -> None:
-    """Wait until a regular expression is found in an output."""
-    until(
-        page,
-        "([output, text]) => new RegExp(text).test(output.innerText)",
-        [output.element_handle(), text],
-    )
+@pytest.fixture
+def notebook(browser, lab):
+    opened = []
+
+    def open_notebook(*cells: str) -> Notebook:
+        opened.append(Notebook(browser, lab, *cells))
+        return opened[-1]
+
+    yield open_notebook
+    for one in opened:
+        one.close()
+        for kernel in json.load(urllib.request.urlopen(f"{one.address}/api/sessions")):
+            request = urllib.request.Request(f"{one.address}/api/sessions/{kernel['id']}", method="DELETE")
+            urllib.request.urlopen(request)
 
 
-class Training:
-    """The training dashboard in a page."""
-
-    def __init__(self, page) -> None:
-        self.page, self.output = page, dashboard(page, 1)
-
-    def press(self, button: str) -> None:
-        self.output.locator(".jupyter-button:not([disabled])", has_text=button).click()
-
-    def choose(self, label: str, value: str) -> None:
-        self.output.locator(".widget-dropdown", has_text=label).locator("select").select_option(value)
-
-    def fill(self, label: str, value: str) -> None:
-        field = self.output.locator(".widget-text", has_text=label).locator("input")
-        field.fill(value)
-        field.press("Tab")
-
-    def step(self) -> int:
-        """The step that the latest run has come to."""
-        return int(re.findall(r"step (\d+) of", self.output.inner_text())[-1])
-
-    def drawing(self) -> str:
-        return "".join(svg.inner_html() for svg in self.output.locator("svg[role=img]").all())
-
-    def await_step_after(self, step: int) -> None:
-        until(
-            self.page,
-            "([output, step]) => Number([...output.innerText.matchAll(/step (\\d+) of/g)].at(-1)?.[1] ?? 0) > step",
-            [self.output.element_handle(), step],
-        )
+def progress(text: str) -> list[tuple[str, str, int]]:
+    """What a dashboard says of its runs: architecture, state and steps taken."""
+    found = re.findall(r"■ (\S+),.*: ([\w ]+), step (\d+) of", text)
+    return [(name, state, int(step)) for name, state, step in found]
 
 
-def test_a_student_trains_two_networks(browser, lab, widgets):
-    with opened(browser, lab) as page:
-        holds(page, dashboard(page, 0), r"ipywidgets 7\.7\.5" if widgets else r"ipywidgets 8\.")
-        training = Training(page)
-        assert training.output.locator("svg[role=img]").count() == 4
-        holds(page, training.output, "Will take")
-        training.fill("steps", "50000")  # so that no machine is too fast for what follows
-        holds(page, training.output, "more than a minute")
+def test_a_student_trains_pauses_stops_and_compares(notebook):
+    book = notebook("import orthobook as ob\nob.dashboard.training()", "6 * 7", TRAINING_THREADS)
+    book.run(0)
+    until(lambda: "Will take" in book.said(0))  # the estimate, before the start
 
-        training.press("Start")
-        training.await_step_after(0)
-        assert "shifted-fold, 100 layers" in training.output.inner_text()
-        before, step = training.drawing(), training.step()
-        training.await_step_after(step)
-        assert training.drawing() != before
+    def latest():
+        return progress(book.said(0))[-1]
 
-        training.press("Pause")
-        holds(page, training.output, "paused, step")
-        stands = training.step()
-        training.fill("steps", "0")  # the kernel answers meanwhile
-        holds(page, training.output, "steps must be a whole number")
-        training.fill("steps", "60000")
-        holds(page, training.output, "more than a minute")
-        assert training.step() == stands
-        training.press("Go on")
-        training.await_step_after(stands)
+    def curves():
+        return book.page.locator("svg polyline").evaluate_all("lines => lines.map(line => line.getAttribute('points'))")
 
-        training.press("Stop")
-        holds(page, training.output, "stopped, step")
-        training.choose("architecture", "residual")
-        training.press("Start")
-        holds(page, training.output, "residual, 100 layers.*training, step")
-        training.await_step_after(1)
-        assert len(re.findall("100 layers", training.output.inner_text())) == 2
-        training.press("Stop")
-        holds(page, training.output, "residual, 100 layers.*stopped, step")
+    book.press("Start")
+    until(lambda: progress(book.said(0)) and latest()[2] > 0)
+    assert latest()[:2] == ("shifted-fold", "training")
+    before, step = curves(), latest()[2]
+    until(lambda: latest()[2] > step and curves() != before)  # the curves grow
 
-        training.fill("learning rate", "-1")
-        holds(page, training.output, "learning_rate must be a positive finite number")
+    book.run(1)  # the kernel answers meanwhile
+    assert "42" in book.said(1)
+
+    book.press("Pause")
+    until(lambda: latest()[1] == "paused")
+    step = latest()[2]
+    book.run(1)  # a while for the kernel
+    assert latest() == ("shifted-fold", "paused", step)
+
+    book.press("Go on")
+    until(lambda: latest()[2] > step)
+    book.press("Stop")
+    until(lambda: latest()[1] == "stopped")
+    assert latest()[2] < 300
+
+    book.page.get_by_label("architecture").select_option("relu-orthogonal")
+    book.press("Start")
+    until(lambda: len(progress(book.said(0))) == 2 and latest()[2] > 0)
+    assert [name for name, *_ in progress(book.said(0))] == ["shifted-fold", "relu-orthogonal"]
+    book.press("Stop")
+    until(lambda: latest()[1] == "stopped")
+    book.run(2)
+    assert "0 threads" in book.said(2)
+    until(lambda: kernels(book.address) == ["idle"])
 
 
-def test_a_student_looks_at_spectra_and_judges_a_layer(browser, lab):
-    with opened(browser, lab) as page:
-        spectrum = dashboard(page, 2)
-        holds(page, spectrum, "residual, 50 layers")
-        spectrum.locator(".widget-dropdown", has_text="architecture").locator("select").select_option("shifted-fold")
-        holds(page, spectrum, r"σ from 1\.00 to 1\.00")
+TRAINING_THREADS = """
+import threading, time
+end = time.monotonic() + 100
+count = lambda: sum(t.name == "orthobook training" for t in threading.enumerate())
+while count() and time.monotonic() < end:
+    time.sleep(0.1)
+f"{count()} threads"
+"""
 
-        layer = dashboard(page, 3)
-        holds(page, layer, "The Jacobian is orthogonal")
-        layer.locator("textarea").first.fill("1 0\n0 2")
-        holds(page, layer, "The Jacobian is not orthogonal")
-        layer.locator("textarea").first.fill("1 0\n0 two")
-        holds(page, layer, "A: cannot read 'two'")
+
+@pytest.mark.parametrize("way", ["run again", "clear"])
+def test_a_run_ends_with_its_output(notebook, way):
+    book = notebook("import orthobook as ob\nob.dashboard.training()", TRAINING_THREADS)
+    book.run(0)
+    book.page.get_by_label("steps").fill("100000")
+    book.page.keyboard.press("Tab")
+    book.press("Start")
+    until(lambda: any(step > 0 for *_, step in progress(book.said(0))))
+    if way == "run again":
+        book.run(0)
+    else:
+        book.page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
+        book.page.get_by_role("menuitem", name="Edit").first.click()
+        book.page.get_by_role("menuitem", name="Clear Cell Output").click()
+    book.run(1)
+    assert "0 threads" in book.said(1)
+
+
+def test_sliders_move_the_spectrum(notebook):
+    book = notebook("import orthobook as ob\nob.dashboard.spectrum()")
+    book.run(0)
+    until(lambda: "largest |σ − 1|" in book.said(0))
+    before = book.page.locator("svg[role=img]").inner_html()
+    book.page.get_by_label("architecture").select_option("shifted-fold")
+    until(lambda: "shifted-fold, 50 layers" in book.said(0))
+    assert book.page.locator("svg[role=img]").inner_html() != before
+
+
+def test_a_layer_is_judged_as_it_is_typed(notebook):
+    book = notebook("import orthobook as ob\nob.dashboard.layer()")
+    book.run(0)
+    until(lambda: "The Jacobian is orthogonal" in book.said(0))
+    book.page.locator(".jp-OutputArea textarea").nth(1).fill("-0.6\n-0.8")
+    book.page.keyboard.press("Tab")
+    until(lambda: "The Jacobian is not orthogonal" in book.said(0))
+    assert "linear" in book.said(0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import charts
 import numpy as np
 import pytest
+import site_checks as checks
 import torch
 
 from orthobook import origami
@@ -215,6 +216,19 @@ def test_pages_load_the_scripts_of_their_figures_alone(site, kind):
     for script in charts.SCRIPTS[kind]:
         assert {name for name, text in pages.items() if f"charts/{script}" in text} == holding
         assert (site / "_static" / "vendor" / "charts" / script).stat().st_size > 500
+
+
+def test_every_chapter_has_a_chart_and_pages_stay_small(site, chapters):
+    """A chart at most 300 kB, and a page at most 1.5 MB with its pictures, scripts and styles apart."""
+    for chapter in chapters:
+        page = site / f"{chapter}.html"
+        soup = checks.parse(page.read_text("utf-8"))
+        charts_here = soup.select(".orthobook-chart")
+        assert charts_here, f"{chapter} has nothing to touch"
+        assert max(len(str(chart).encode()) for chart in charts_here) <= 300_000, chapter
+        pictures = {page.parent / image["src"] for image in soup.select("img") if "_images" in image["src"]}
+        size = page.stat().st_size + sum(picture.stat().st_size for picture in pictures)
+        assert size <= 1_500_000, f"{chapter}: {size} bytes"
 
 
 def test_the_style_and_the_licences_are_there(site):

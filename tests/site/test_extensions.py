@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import accessibility
 import docstrings
 import offline
 import punctuation
@@ -9,6 +10,21 @@ import pytest
 from docutils import nodes
 from docutils.utils import new_document
 from sphinx.errors import ExtensionError
+
+
+def test_a_signature_s_parameters_are_no_definitions():
+    signature = '<dl>\n<dd><em class="sig-param">a</em>,</dd>\n<dd><em class="sig-param">b</em>,</dd>\n</dl>\n'
+    definitions = "<dl><dt>a</dt>\n<dd>b</dd>\n</dl>"
+    assert accessibility.mend(signature + definitions) == (
+        '<span class="sig-parameter"><em class="sig-param">a</em>,</span>\n'
+        '<span class="sig-parameter"><em class="sig-param">b</em>,</span>\n\n' + definitions
+    )
+
+
+def test_the_sidebar_is_named_once():
+    once = accessibility.SIDEBAR.sub(r"\g<0> role", '<div class="bd-sidebar-primary bd-sidebar">')
+    assert once == '<div class="bd-sidebar-primary bd-sidebar" role>'
+    assert accessibility.SIDEBAR.sub(r"\g<0> role", once) == once
 
 
 def test_missing_wheel_is_named(monkeypatch):

@@ -39,12 +39,12 @@ def each_chapter(site, chapters, check):
 
 @pytest.fixture(scope="module", params=["http", "file"])
 def visits(request, site, browser):
-    """Every page, visited over HTTP in a wide window and from the file system in a phone's."""
+    """Every page, visited over HTTP in a wide light window and from the file system in a phone's dark one."""
     http = request.param == "http"
     base = request.getfixturevalue("server") if http else site.as_uri()
     addresses = {page.relative_to(site).as_posix() for page in checks.pages(site)}
-    width = 1280 if http else PHONE
-    return {address: checks.visit(browser, f"{base}/{address}", base, width) for address in sorted(addresses)}
+    look = (1280, "light") if http else (PHONE, "dark")
+    return {address: checks.visit(browser, f"{base}/{address}", base, *look) for address in sorted(addresses)}
 
 
 def collect(visits, attribute):
@@ -64,6 +64,11 @@ def test_no_script_or_console_error(visits):
 
 def test_all_maths_is_typeset(visits):
     problems = collect(visits, "typesetting")
+    assert not problems, lines(problems)
+
+
+def test_axe_finds_no_fault(visits):
+    problems = collect(visits, "accessibility")
     assert not problems, lines(problems)
 
 
@@ -96,11 +101,24 @@ def test_every_page_of_the_contents_was_built(site):
     assert [name for name in names if not (site / f"{name}.html").exists()] == []
 
 
+def test_the_root_sends_the_reader_on(site, chapters):
+    page = checks.parse((site / "index.html").read_text(encoding="utf-8"))
+    assert page.select_one("meta[http-equiv=Refresh]")["content"] == f"0; url={chapters[0]}.html"
+    assert page.select_one("a")["href"] == f"{chapters[0]}.html"
+    assert (site / page.select_one("link[rel=icon]")["href"]).exists()  # or else browsers ask for /favicon.ico
+    assert page.title.text
+
+
 def test_every_page_has_content(site):
     def check(html):
         return checks.content_problems(html, at_least=1)
 
     problems = each_page(site, check)
+    assert not problems, lines(problems)
+
+
+def test_no_page_tells_where_it_was_built(site):
+    problems = each_page(site, lambda html: [str(ROOT)] if str(ROOT) in html else [])
     assert not problems, lines(problems)
 
 

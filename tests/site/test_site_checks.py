@@ -140,3 +140,14 @@ def test_good_maths_passes(browser, tmp_path):
 
 def test_page_wider_than_its_window_is_found(browser, tmp_path):
     assert show(browser, tmp_path, "<div style='width:500px'>x</div>", width=390).width == 500
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule"),
+    [("<p style='color: #999'>pale</p>", "color-contrast"), ("<button></button>", "button-name")],
+)
+def test_what_shuts_readers_out_is_found(browser, tmp_path, fault, rule):
+    sound = "<main><h1>heading</h1>{}</main>"
+    names = {found.split()[0] for found in show(browser, tmp_path, sound.format(fault)).accessibility}
+    without = {found.split()[0] for found in show(browser, tmp_path, sound.format("")).accessibility}
+    assert names - without == {rule}
