@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from nbclient import NotebookClient
 
 import orthobook as ob
-from orthobook.dashboard import _base, _run, _svg, _training
+from orthobook.dashboard import _base, _estimate, _run, _svg, _training
 from orthobook.dashboard._entries import matrix, number
 from orthobook.dashboard._layer import EXAMPLES, spectrum_of_patterns
+from orthobook.figures import COLOURS
 from orthobook.training import train
 
 DASHBOARDS = ("training", "spectrum", "layer")
@@ -53,17 +54,16 @@ def finished(dashboard):
 
 
 class Steps:
-    """Training whose step ``at`` of the first run, probes of the time apart, calls a function before it ends."""
+    """Training whose step ``at`` of the first run calls a function before it ends."""
 
     def __init__(self, monkeypatch, at: int, call) -> None:
         self.at, self.call, self.runs = at, call, 0
         monkeypatch.setattr(_run, "train", self.train)
 
-    def train(self, net, data, config, **kwargs):
-        probe = data.name.startswith("noise")
-        self.runs += not probe
-        first = self.runs == 1 and not probe
-        for measurement in train(net, data, config, **kwargs):
+    def train(self, net, data, config, *, progress):
+        self.runs += 1
+        first = self.runs == 1
+        for measurement in train(net, data, config, progress=progress):
             if first and measurement.step == self.at:
                 self.call()
             yield measurement
@@ -174,19 +174,13 @@ def test_the_run_before_stays_in_the_picture_unless_that_is_switched_off(trainin
     training.network.architecture.value = "residual"
     two = finished(training)
     assert training.runs == [one, two]
-    assert all(colour in training.picture.value for colour in ob_colours())
+    assert all(colour in training.picture.value for colour in COLOURS[:2])
     assert "shifted-fold" in training.status.value
     assert "residual" in training.status.value
     training.keep.value = False
     three = finished(training)
     assert training.runs == [three]
-    assert sum(colour in training.picture.value for colour in ob_colours()) == 1
-
-
-def ob_colours():
-    from orthobook.figures import COLOURS
-
-    return COLOURS[:2]
+    assert sum(colour in training.picture.value for colour in COLOURS[:2]) == 1
 
 
 def test_running_the_cell_again_ends_the_run(training, monkeypatch):
@@ -220,8 +214,13 @@ def test_clearing_the_only_output_ends_the_run(training, monkeypatch):
         (lambda d: setattr(d.learning_rate, "value", -1.0), "learning_rate must be a positive finite number"),
         (lambda d: setattr(d.steps, "value", 0), "steps must be a whole number of at least 1"),
         (lambda d: setattr(d.network.options["folds"], "value", "few"), "folds must be a number"),
+        (lambda d: setattr(d.network.options["folds"], "value", "99"), "from 0 to the width 8, got 99"),
+        (
+            lambda d: (setattr(d.network.depth, "value", 100), setattr(d.network.architecture, "value", "crelu")),
+            "doubles the width",
+        ),
     ],
-    ids=["rate", "steps", "option"],
+    ids=["rate", "steps", "no number", "too many folds", "too deep"],
 )
 def test_a_bad_value_is_answered_in_words_before_the_start(training, change, words):
     training.network.architecture.value = "partial-fold"
@@ -232,24 +231,14 @@ def test_a_bad_value_is_answered_in_words_before_the_start(training, change, wor
     assert training.runs == []
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda d: setattr(d.learning_rate, "value", 1e30), "training diverged at step"),
-        (lambda d: setattr(d.network.options["folds"], "value", "99"), "from 0 to the width 8, got 99"),
-    ],
-    ids=["divergence", "option"],
-)
-def test_what_goes_wrong_in_a_run_is_answered_in_words(training, change, words, capsys):
-    training.network.architecture.value, training.mode.value = "partial-fold", "free"
-    change(training)
-    run = finished(training)
-    assert run.state == "failed"
-    assert words in training.status.value
+def test_divergence_is_answered_in_words(training, capsys):
+    training.mode.value, training.learning_rate.value = "free", 1e30
+    assert finished(training).state == "failed"
+    assert "training diverged at step" in training.status.value
+    assert "Try a learning rate below" in training.status.value
     assert "Traceback" not in training.status.value + "".join(capsys.readouterr())
     assert training.progress.bar_style == "danger"
-    change = training.network.options["folds"]
-    change.value, training.learning_rate.value = "", 0.001
+    training.learning_rate.value = 0.001
     assert finished(training).state == "finished"  # and one goes on
 
 
@@ -278,24 +267,35 @@ def test_a_long_run_is_announced(training, monkeypatch):
     assert "about 6.0 minutes" in training.estimate.value
 
 
-def test_a_crelu_that_is_too_deep_has_no_estimate(training):
-    training.network.depth.value = 100
-    training.network.architecture.value = "crelu"
-    until(lambda: "doubles the width" in training.estimate.value)
-
-
-@pytest.mark.parametrize("depth", [1, 2, 7, 100])
-def test_the_estimate_extends_a_straight_line(monkeypatch, depth):
-    measured = []
+@pytest.mark.parametrize(
+    ("depth", "per_layer", "measured"),
+    [(7, 1, [7]), (100, 1, [10]), (100, 1e-4, [10, 100]), (1000, 1e-4, [10, 100, 1000]), (1000, 1e-3, [10, 100])],
+)
+def test_a_probe_is_as_deep_as_is_quick_and_then_extended(monkeypatch, depth, per_layer, measured):
+    found = []
 
     def probe(choice, config):
-        measured.append(choice.depth)
-        return 0.5 + 0.01 * choice.depth
+        assert not _estimate.no_probe.is_set()  # runs wait
+        found.append(choice.depth)
+        return per_layer * choice.depth
 
-    monkeypatch.setattr(_run, "_probe", probe)
-    seconds = _run.seconds_per_step(_base.Choice(depth=depth), ob.TrainingConfig())
-    assert seconds == pytest.approx(0.5 + 0.01 * depth)
-    assert max(measured) <= 10
+    monkeypatch.setattr(_estimate, "_probe", probe)
+    seconds = _estimate.seconds_per_step(_base.Choice(depth=depth), ob.TrainingConfig())
+    assert seconds == pytest.approx(per_layer * depth)
+    assert found == measured
+    assert _estimate.no_probe.is_set()
+
+
+def test_a_run_waits_for_a_probe_and_can_be_stopped_after_it(training):
+    until(lambda: "Will take" in training.estimate.value)  # no other probe comes
+    _estimate.no_probe.clear()
+    training.start.click()
+    run = training.runs[-1]
+    until(lambda: run.look is not None)  # built, and looked at before the first step
+    training.stop.click()
+    _estimate.no_probe.set()
+    run.join()
+    assert (run.state, run.history) == ("stopped", [])
 
 
 @pytest.mark.parametrize("spent", [0.01, 1.0])
@@ -324,7 +324,7 @@ def test_pictures_take_a_quarter_of_the_time_at_most(monkeypatch, spent):
 def test_every_architecture_can_be_chosen(training, name):
     training.network.depth.value = 2
     training.network.architecture.value = name
-    data = _run._random_images("fashion-mnist-small", 8)
+    data = _estimate._random_images("fashion-mnist-small", 8)
     net = training.network.choice().build(data)
     assert net.architecture == name
     assert net.depth == 2
@@ -334,12 +334,12 @@ def test_every_architecture_can_be_chosen(training, name):
 def test_options_reach_the_network(training):
     assert set(training.network.options) == {"threshold"}
     training.network.options["threshold"].value = 0.7
-    net = training.network.choice().build(_run._random_images("cifar10", 8))
+    net = training.network.choice().build(_estimate._random_images("cifar10", 8))
     assert net.block.threshold == 0.7
     assert net.inputs == 3 * 32 * 32
     training.network.architecture.value = "conv-shifted-fold"
     assert training.network.width.description == "channels"
-    assert training.network.choice().build(_run._random_images("cifar10", 8)).block.channels == 8
+    assert training.network.choice().build(_estimate._random_images("cifar10", 8)).block.channels == 8
     training.network.architecture.value = "modified-residual"
     training.network.options["folds"].value = "3"
     assert training.network.choice().options["folds"] == 3

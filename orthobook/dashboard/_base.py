@@ -198,10 +198,12 @@ class NetworkControls:
         self.box.children = [columns(shown, 290)]
 
     def choice(self, **more: Any) -> Choice:
-        """Return what the controls describe; ValueError for an option that is no number."""
+        """Return what the controls describe; ValueError for an option that is no number or does not fit the network."""
         options = {name: option_value(name, one.value) for name, one in self.options.items()}
         chosen = {name: value for name, value in options.items() if value is not None}
         name, depth, width = self.architecture.value, self.depth.value, self.width.value
+        if name not in architectures("image"):  # where the width is found only with the images
+            block(name, **chosen).resolve(depth, width)
         return Choice(architecture=name, depth=depth, width=width, options=chosen, **more)
 
 

@@ -1,4 +1,4 @@
-"""One training run that can be paused, resumed and stopped while it goes on, and how long it will take.
+"""One training run that can be paused, resumed and stopped while it goes on.
 
 The run has a thread of its own. An asyncio task in the kernel's loop would be simpler, but nothing promises that a
 kernel turns its loop between two cells (reports from Colab say that it does not), it would hold up every other cell of
@@ -10,12 +10,10 @@ background. The price is a lock where the main thread and the run's draw the sam
 
 from __future__ import annotations
 
-import functools
-import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 
 from orthobook.dashboard._base import Choice, load_once
-from orthobook.data import Dataset, Split
+from orthobook.dashboard._estimate import no_probe
+from orthobook.data import Dataset
 from orthobook.jacobian import gradient_norms, jacobians
 from orthobook.networks import DeepNetwork
-from orthobook.sources import SOURCES
 from orthobook.training import Measurement, TrainingConfig, TrainingDiverged, train
 
-__all__ = ["Look", "Pace", "Run", "seconds_per_step"]
+__all__ = ["SHARE", "Look", "Pace", "Run"]
 
 State = Literal["waiting", "running", "paused", "stopped", "finished", "failed"]
 SHARE = 1 / 4  # of a run's time, at most, for looking and drawing
@@ -155,7 +153,7 @@ class Run:
 
         pace.spend(picture)
         steps = train(net, data, self.config, progress=False)
-        while not self._stopping.is_set():
+        while no_probe.wait() and not self._stopping.is_set():
             if not self._going.is_set():
                 self.state = "paused"
                 picture()
@@ -179,35 +177,3 @@ class Run:
                 return None
         spectrum = torch.linalg.svdvals(J).double().cpu().numpy() if J.isfinite().all() else None
         return Look(len(self.history), norms.double().nan_to_num(0, 0, 0).cpu().numpy(), spectrum)
-
-
-def seconds_per_step(choice: Choice, config: TrainingConfig) -> float:
-    """Return about how long a training step will take on this device.
-
-    Measured by a probe: three steps each of a network of two layers and one of ten, on random images, the first to warm
-    up. The time of a step grows with the depth along a straight line, which is extended to the depth asked for.
-    """
-    choice.build(_random_images(choice.data, config.batch_size))  # what cannot be built has no time: ValueError
-    shallow, deep = min(choice.depth, 2), min(choice.depth, 10)
-    short = replace(config, steps=3)
-    first = _probe(replace(choice, depth=shallow), short)
-    slope = (_probe(replace(choice, depth=deep), short) - first) / (deep - shallow) if deep > shallow else 0.0
-    return first + max(0.0, slope) * (choice.depth - shallow)
-
-
-def _probe(choice: Choice, config: TrainingConfig) -> float:
-    """Return the duration of a step."""
-    data = _random_images(choice.data, config.batch_size)
-    history = list(train(choice.build(data), data, config, progress=False))
-    return min(after.seconds - before.seconds for before, after in itertools.pairwise(history))
-
-
-@functools.cache
-def _random_images(name: str, examples: int) -> Dataset:
-    """Return noise in the shape of a data set, which need not be there."""
-    shape = (3, 32, 32) if name == "cifar10" else (28, 28)
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(examples, int(np.prod(shape)), generator=generator)
-    split = Split(noise, torch.randint(10, (examples,), generator=generator))
-    classes = SOURCES["cifar10"].classes
-    return Dataset(f"noise like {name}", train=split, test=split, classes=classes, image_shape=shape)

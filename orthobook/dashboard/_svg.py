@@ -1,7 +1,7 @@
 """Small charts as SVG text, which a widget can show many times a second: two milliseconds each.
 
-A full matplotlib figure of the same four panels takes some eighty, and the kernel's time is for the training. Ink and
-colours are those of :mod:`orthobook.figures`, readable in light and in dark mode.
+A full matplotlib figure of the same four panels takes some eighty, and the kernel's time is for the training. Colours
+and the ink are those of :mod:`orthobook.figures`, readable on white and on black.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from orthobook.figures import GREY, plain_number, power_of_ten
 __all__ = ["Axis", "chart", "grid", "histograms", "lines", "picture"]
 
 WIDTH, HEIGHT = 420, 220
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 28, 38  # margins of a panel: ticks' labels, title, label of the horizontal axis
+LEFT, RIGHT, TOP, BOTTOM = 50, 20, 28, 38  # margins of a panel: ticks' labels, title, label of the horizontal axis
 POINTS = 300  # a line has no more: it is not wider in pixels
 LIMITS = (1e-8, 1e8)  # of logarithmic axes: what lies beyond is drawn there
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
@@ -132,9 +132,10 @@ def histograms(title: str, spectra: Sequence[tuple[str, ArrayLike]]) -> str:
 
 
 def grid(panels: Sequence[str]) -> str:
-    """Return the panels as HTML: two columns where there is room, else one."""
+    """Return the panels as HTML, in the ink of the text around them: two columns where there is room, else one."""
+    inked = "".join(panels).replace(GREY, "currentColor")
     columns = "repeat(auto-fit,minmax(min(100%,max(340px,40%)),1fr))" if len(panels) > 1 else "1fr"
-    return f'<div style="display:grid;grid-template-columns:{columns};gap:4px 16px">{"".join(panels)}</div>'
+    return f'<div style="display:grid;grid-template-columns:{columns};gap:4px 16px">{inked}</div>'
 
 
 def picture(panels: Sequence[str]) -> str:

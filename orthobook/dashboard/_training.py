@@ -13,14 +13,14 @@ import numpy as np
 from orthobook.blocks import architectures
 from orthobook.dashboard import _svg
 from orthobook.dashboard._base import Choice, Dashboard, NetworkControls, complaint, control, devices, prose
-from orthobook.dashboard._run import SHARE, Run, seconds_per_step
+from orthobook.dashboard._estimate import in_words, seconds_per_step
+from orthobook.dashboard._run import SHARE, Run
 from orthobook.data import data_sets
 from orthobook.figures import COLOURS
 from orthobook.training import Mode, TrainingConfig
 
 __all__ = ["TrainingDashboard", "training"]
 
-LONG = 60  # seconds: a run that would take longer is announced
 STILL_STEPS = 60  # of the runs in the still picture
 
 _probing = threading.Lock()  # one probe at a time, or they would slow each other
@@ -230,17 +230,3 @@ def _described(run: Run) -> str:
     reached = f"step {len(run.history)} of {run.config.steps}"
     last = f", loss {run.history[-1].loss:.3f}, accuracy {run.history[-1].accuracy:.2f}" if run.history else ""
     return f"{run.choice}, {run.config.mode}: {state.get(run.state, run.state)}, {reached}{last}"
-
-
-def in_words(seconds: float, device: str) -> str:
-    """Return an estimate of a run's time as HTML, with a warning if it is long."""
-    if seconds < LONG:
-        shown = "less than a second" if seconds < 1 else f"about {seconds:.0f} s"
-        return f"<div>Will take {shown} on {device}, by a short measurement of this device.</div>"
-    minutes = seconds / 60
-    shown = f"{minutes:.1f} minutes" if minutes < 10 else f"{minutes:.0f} minutes"
-    shown = shown if minutes < 120 else f"{minutes / 60:.0f} hours"
-    return (
-        f"<div><b>Will take more than a minute on {device}: about {shown}.</b> Fewer layers, a smaller width or fewer "
-        "steps take less.</div>"
-    )
