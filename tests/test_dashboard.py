@@ -19,7 +19,7 @@ import orthobook as ob
 from orthobook.dashboard import _base, _estimate, _run, _svg, _training
 from orthobook.dashboard._entries import matrix, number
 from orthobook.dashboard._layer import EXAMPLES, spectrum_of_patterns
-from orthobook.figures import COLOURS
+from orthobook.figures import COLOURS, GREY
 from orthobook.training import train
 
 DASHBOARDS = ("training", "spectrum", "layer")
@@ -512,7 +512,10 @@ def test_the_built_book_shows_a_still_picture(monkeypatch, name):
         f"colab.research.google.com/github/orthobook/orthobook/blob/main/book/{dashboard.chapter}"
         in bundle["text/html"]
     )
+    assert "currentColor" in bundle["text/html"]  # the page's ink, in light and in dark mode
+    assert GREY not in bundle["text/html"]
     assert bundle["image/png"].startswith(b"\x89PNG")
+    assert len(bundle["image/png"]) < 50_000  # it is stored in the notebook
     assert "running kernel" in bundle["text/plain"]
 
 

@@ -77,10 +77,8 @@ class Dashboard(ABC):
         """Return what a notebook displays, by MIME type: with the live view a picture for where it cannot be shown."""
         words = f"{self.description} It needs a running kernel."
         if os.environ.get("ORTHOBOOK_BUILD"):  # the book is being built, and a view would be a widget without a kernel
-            import vl_convert  # only the book's build needs it, and has it
-
-            png = vl_convert.svg_to_png(_svg.picture(self.still()), scale=2)
-            return {"text/html": self.page(), "image/png": png, "text/plain": words}
+            page = self.page()  # which may train for it, and leaves the panels as they are in it
+            return {"text/html": page, "image/png": _svg.png(self.panels()), "text/plain": words}
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         live = {"application/vnd.jupyter.widget-view+json": view, "text/plain": words}
         # Colab chooses among what it is given in its own way, so it is given nothing else.
