@@ -248,3 +248,16 @@ def test_a_layer_is_judged_as_it_is_typed(notebook):
     book.page.keyboard.press("Tab")
     until(lambda: "The Jacobian is not orthogonal" in book.said(0))
     assert "linear" in book.said(0)
+
+
+def test_a_run_goes_on_while_it_is_out_of_sight(notebook):
+    long = "print(*range(60), sep='\\n')"
+    book = notebook("import orthobook as ob\nob.dashboard.training()", *[long] * 12)
+    book.run(0)
+    book.fill("steps", "100000")
+    book.press("Start")
+    until(lambda: any(step > 0 for *_, step in progress(book.said(0))))
+    for cell in range(1, 13):
+        book.run(cell)
+    book.press("Pause")  # which it can only while it trains
+    until(lambda: [state for _, state, _ in progress(book.said(0))] == ["paused"])
