@@ -47,7 +47,10 @@ MEANINGS = {
     "kernel": "Mvᵢ = 0",
     "remainder": "RᵀR = I",
 }
-LETTERS = "c = (s₁ + s₂)/2, r = (s₁ − s₂)/2, M = A + cBC, Λ = diag ‖rbᵢ‖, U = rBΛ⁻¹, V = CᵀΛ, R = U⊥ᵀMV⊥"
+LETTERS = (
+    "c = (s₁ + s₂)/2, r = (s₁ − s₂)/2, M = A + cBC, Λ = diag ‖rbᵢ‖, U = rBΛ⁻¹, V = CᵀΛ, "
+    "R = U<sub>⊥</sub>ᵀ M V<sub>⊥</sub>"
+)
 PATTERNS = 4096  # of slopes, at most, for the picture
 
 
@@ -187,7 +190,7 @@ def conditions(failed: int, error: str = "") -> str:
             f'<td style="padding:1px 12px 1px 0;text-align:left">{c}</td>' for c in (mark, name, meaning, said)
         )
         rows.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(rows)}</table><p>with {LETTERS}</p>"
+    return f"<table>{''.join(rows)}</table><p>Here {LETTERS}</p>"
 
 
 def normal_form(factors: Factors) -> str:
