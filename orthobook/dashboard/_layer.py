@@ -186,10 +186,9 @@ def conditions(failed: int, error: str = "") -> str:
         mark, said = ("✓", "holds") if index < failed else ("–", "not reached")
         if index == failed:
             mark, said = "✗", f"<b>fails</b> {error}"
-        cells = "".join(
-            f'<td style="padding:1px 12px 1px 0;text-align:left">{c}</td>' for c in (mark, name, meaning, said)
-        )
-        rows.append(f"<tr>{cells}</tr>")
+        style = "padding:1px 12px 1px 0;text-align:left"
+        cells = "".join(f'<td style="{style};white-space:nowrap">{c}</td>' for c in (mark, name, meaning))
+        rows.append(f'<tr>{cells}<td style="{style}">{said}</td></tr>')
     return f"<table>{''.join(rows)}</table><p>Here {LETTERS}</p>"
 
 
