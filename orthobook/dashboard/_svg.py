@@ -135,7 +135,7 @@ def histograms(title: str, spectra: Sequence[tuple[str, ArrayLike]]) -> str:
 def grid(panels: Sequence[str]) -> str:
     """Return the panels as HTML, in the ink of the text around them: two columns where there is room, else one."""
     inked = "".join(panels).replace(GREY, "currentColor")
-    columns = "repeat(auto-fit,minmax(min(100%,max(340px,40%)),1fr))" if len(panels) > 1 else "1fr"
+    columns = "repeat(auto-fit,minmax(min(100%,max(320px,40%)),1fr))" if len(panels) > 1 else "1fr"
     return f'<div style="display:grid;grid-template-columns:{columns};gap:4px 16px">{inked}</div>'
 
 
