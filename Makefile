@@ -13,12 +13,16 @@ VENV_PYTHON = .venv/bin/python
 JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book
 BUILD_FLAGS ?=
 
+PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope
+
 .DEFAULT_GOAL = help
-.PHONY: help environment book pages test serve lab bench notebooks clean
+.PHONY: help environment book pages test check-pages serve lab bench notebooks clean
 
 help:
 	@echo "make book        build the book: _build/html/index.html"
-	@echo "make test        run every check: style, types, the package's tests, every cell of every chapter"
+	@echo "make test        run every check: style, types, the package's tests, every cell of every chapter,"
+	@echo "                 the dashboards in JupyterLab, and the pages of the book where it has been built; what needs"
+	@echo "                 a browser is skipped where there is none (Debian's package chromium)"
 	@echo "make serve       build the book and serve it at http://127.0.0.1:$(PORT)/ (PORT=8000)"
 	@echo "make lab         open the chapters in JupyterLab, where the dashboards run"
 	@echo "make bench       measure the package's speed"
@@ -44,7 +48,12 @@ test: environment
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
-	$(VENV_PYTHON) -m pytest -n 2 --dist loadscope
+	$(PYTEST)
+	@[ ! -e _build/html/index.html ] || $(MAKE) --no-print-directory pages check-pages
+
+# The built book as it is, in a browser.
+check-pages:
+	$(PYTEST) tests/site
 
 serve: book
 	@echo "Serving the book at http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"

@@ -1,9 +1,13 @@
-"""What all tests share: precisions, a source of randomness, and property tests that repeat on every machine."""
+"""What all tests share: precisions, a source of randomness, a browser, and property tests that repeat everywhere."""
+
+import os
+import shutil
 
 import matplotlib
 import pytest
 import torch
 from hypothesis import settings
+from playwright.sync_api import Error, sync_playwright
 from tolerances import PRECISIONS
 
 # No window may open.
@@ -30,3 +34,22 @@ def float64():
 def generator():
     """Give a source of randomness with a fixed seed."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium: the system's where there is one, else Playwright's own; without, only CI fails."""
+    quiet = ["background-networking", "component-update", "sync"]
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"),
+                args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+                + [f"--disable-{service}" for service in quiet],
+            )
+        except Error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip("there is no browser here: install Debian's package chromium")
+        yield chromium
+        chromium.close()

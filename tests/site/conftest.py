@@ -1,9 +1,8 @@
-"""Fixtures: the built book, a local server that serves it, and a headless Chromium that visits it."""
+"""Fixtures: the built book, and a local server that serves it."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import tomllib
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,17 +55,3 @@ def server(site: Path):
         threading.Thread(target=http.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{http.server_port}"
         http.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """A headless Chromium: the system's where there is one, else Playwright's own."""
-    quiet = ["background-networking", "component-update", "sync"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-            + [f"--disable-{service}" for service in quiet],
-        )
-        yield chromium
-        chromium.close()
