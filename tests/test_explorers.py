@@ -204,6 +204,13 @@ def test_page_is_small_and_asks_no_other_host(name):
     assert f'<div class="orthobook-chart" data-kind="{"vega" if name in CHARTS else "folding"}" ' in text
 
 
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_the_still_picture_is_small_enough_for_a_notebook(name):
+    picture = EXPLORERS[name]().still("png")
+    assert len(picture) < 40_000
+    assert {0, 255} <= set(np.unique(np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))[..., 3]))
+
+
 def test_hostile_names_stay_text():
     name = '</script><script>alert("&")</script>'
     text = explorers.spectrum_explorer({(name, 1): [1.0]}).page()

@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from orthobook import _png
 from orthobook.explorers._base import Explorer
 from orthobook.figures import GREY
 
@@ -44,10 +45,11 @@ class ChartExplorer(Explorer):
         return specification
 
     def still(self, kind: str, ink: str = GREY) -> Any:
-        import vl_convert  # only the book's build needs it, and has it
-
-        draw = getattr(vl_convert, f"vegalite_to_{kind}")
-        return draw(json.dumps(self.specification(ink)), vl_version=vegalite_version())
+        specification = self.specification(ink)
+        if kind == "png":  # where no page has a font of its own
+            specification["config"]["font"] = _png.FONT
+        svg = _png.converter().vegalite_to_svg(json.dumps(specification), vl_version=vegalite_version())
+        return _png.png(svg) if kind == "png" else svg
 
     def live(self) -> Any:
         if "google.colab" in sys.modules:

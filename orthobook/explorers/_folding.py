@@ -10,6 +10,7 @@ import torch
 
 from orthobook import origami
 from orthobook._checks import finite_number, whole_number
+from orthobook._png import png
 from orthobook.explorers._base import Explorer
 from orthobook.figures import COLOURS, GREY, crease_pattern
 
@@ -48,11 +49,9 @@ class FoldingExplorer(Explorer):
         angles = self.first + self.turn * torch.arange(self.folds, dtype=torch.float64)
         sheet = origami.fold(origami.folds_along(angles, torch.full_like(angles, self.distance)))
         pattern = crease_pattern(sheet.points, sheet.images, sheet.cells, sheet.signs, sheet.creases, sheet.layers)
-        pictures, _ = pattern._repr_mimebundle_()
-        if kind == "png":
-            return pictures["image/png"]
-        drawing = pictures["image/svg+xml"]
-        return drawing[drawing.index("<svg") :].replace(GREY, ink)  # matplotlib itself knows no currentColor
+        drawing = pattern._repr_mimebundle_()[0]["image/svg+xml"]
+        inked = drawing[drawing.index("<svg") :].replace(GREY, ink)  # matplotlib itself knows no currentColor
+        return png(inked, scale=2) if kind == "png" else inked
 
     def live(self) -> dict[str, Any]:
         style, script = ((DATA / name).read_text("utf-8") for name in ("charts.css", "folding.js"))
