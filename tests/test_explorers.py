@@ -651,6 +651,12 @@ def test_check_boxes_hide_measured_lines_and_their_points():
         assert len(circles(hidden, COLOURS[index], 160)) == bool(count)
 
 
+def test_images_have_choices_that_are_strings():
+    given = {("boot", way): ({"image": np.eye(4)}, f"changed {way}") for way in WAYS}
+    specification = explorers.image_explorer(given, control="Way").specification()
+    assert words(svg(set_controls(specification, {"Way": WAYS[2]}))) == f"image changed {WAYS[2]}"
+
+
 def test_measurements_outside_0_to_1_have_an_axis_that_holds_those_of_every_choice():
     given = {("a", 0): {1: -1.0, 10: 3.0}, ("a", 1): {10: 40.0, 2: 20.0}}
     specification = explorers.measurement_explorer(given, control="c", xlabel="x", ylabel="loss").specification()

@@ -84,5 +84,7 @@ def literal(value: Any) -> str:
 
 
 def key(value: Any) -> str:
-    """Return the property name that a script makes of a number: 1 for 1.0."""
+    """Return the property name that a script makes of a choice: of a number 1 for 1.0, of a string itself."""
+    if isinstance(value, str):
+        return value
     return str(int(value)) if value == int(value) else repr(float(value))
