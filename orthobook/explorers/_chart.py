@@ -49,7 +49,7 @@ class ChartExplorer(Explorer):
         if kind == "png":  # where no page has a font of its own
             specification["config"]["font"] = _png.FONT
         svg = _png.converter().vegalite_to_svg(json.dumps(specification), vl_version=vegalite_version())
-        return _png.png(svg) if kind == "png" else svg
+        return _png.png(svg, scale=1.5) if kind == "png" else svg
 
     def live(self) -> Any:
         if "google.colab" in sys.modules:
