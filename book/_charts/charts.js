@@ -42,6 +42,7 @@
     stage.className = "orthobook-stage";
     const { view } = await window.orthobookEmbed(stage, specification, { defaultStyle: false });
     const form = stage.querySelector(".vega-bindings");
+    stage.prepend(form); // above the drawing, so that a telephone shows the controls together with what they change
     label(form);
     await fit(view, stage, panels);
     // The drawing carries the description; left on the stage, it would swallow the controls.

@@ -118,7 +118,7 @@
   function findings(sheet, areas, folds, colours) {
     const [front, back] = [1, -1].map((side) => areas.reduce((sum, a) => sum + Math.max(0, side * a), 0).toFixed(2));
     const [frontMark, backMark] = colours.map((fill) => element("tspan", { fill }, "■ "));
-    const angles = ((Math.PI + Math.max(...kawasaki(sheet))) * 180) / Math.PI;
+    const angles = Number((((Math.PI + Math.max(...kawasaki(sheet))) * 180) / Math.PI).toFixed(6));
     const counts = [
       count(folds, "fold", "folds"),
       count(sheet.cells.length, "region", "regions"),
@@ -127,7 +127,7 @@
     return [
       [counts.join(" · ")],
       ["area ", frontMark, `${front} front up + `, backMark, `${back} back up`],
-      [sheet.interior.length ? `every other angle at a vertex adds up to ${angles.toFixed(6)}°` : "no creases meet"],
+      [sheet.interior.length ? `alternate angles at every vertex: sum ${angles}° (6 decimals)` : "no creases meet"],
     ];
   }
 
@@ -205,9 +205,9 @@
     const values = Object.fromEntries(Object.entries(controls).map(([name, { value }]) => [name, value]));
     const stage = holder.appendChild(document.createElement("div"));
     stage.className = "orthobook-stage";
-    const frame = stage.appendChild(document.createElement("div"));
     const rows = stage.appendChild(document.createElement("div"));
     rows.className = "vega-bindings";
+    const frame = stage.appendChild(document.createElement("div"));
     const status = holder.appendChild(document.createElement("p"));
     status.className = "orthobook-status";
     status.setAttribute("aria-live", "polite");

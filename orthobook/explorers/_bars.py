@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import altair as alt
@@ -27,6 +27,7 @@ def bar_explorer(
     control: str,
     xlabel: str = "accuracy",
     limits: tuple[float, float] | None = None,
+    outlined: Collection[str] = (),
     description: str = "",
 ) -> Explorer:
     """Return horizontal bars, one for each name, at a chosen value of one parameter, such as the depth.
@@ -46,15 +47,20 @@ def bar_explorer(
         What the bars' length says.
     limits
         Ends of the axis, which hold all values; in place of round numbers that hold all values and 0.
+    outlined
+        Names whose bars are empty outlines of another colour, such as those of a second kind of quantity.
     description
         What the figure shows, in place of a general sentence.
 
     Raises
     ------
     ValueError
-        If a pair is missing, a value is not finite or beyond the limits, or the chart would exceed ``PAYLOAD_LIMIT``.
+        If a pair is missing, a value is not finite or beyond the limits, an outlined name is none of them, or the
+        chart would exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, choices = pairs_of(values, "values", "choice")
+    if not set(outlined) <= set(names):
+        raise ValueError(f"outlined: expected some of {names}, got {list(outlined)}")
     arrays = {(n, c): numbers(pairs[n, c], f"values{n, c}", 0, 1).ravel() for c in choices for n in names}
     low, high = _ends(list(arrays.values()), limits)
     origin = min(max(low, 0.0), high)  # where bars start
@@ -76,7 +82,7 @@ def bar_explorer(
     scale = alt.Scale(domain=[low, high], range=across, nice=limits is None and 6, zero=False)
     horizontal = {"scale": scale, "axis": alt.Axis(title=xlabel)}
     return ChartExplorer(
-        alt.layer(*_marks(base, horizontal, names, origin, several)).add_params(choice, text),
+        alt.layer(*_marks(base, horizontal, names, outlined, origin, several)).add_params(choice, text),
         description
         or f"Bars for {listed(names)}: {xlabel} at {control} {listed(choices)}, with its mean as a number"
         f"{' and a ring for each run' if several else ''}. A control chooses the {lower(control)}.",
@@ -105,10 +111,20 @@ def _row(name: str, choice: Any, values: NDArray[np.float64], origin: float) -> 
     }
 
 
-def _marks(base: alt.Chart, horizontal: dict[str, Any], names: list[str], origin: float, several: bool) -> list[Any]:
+def _marks(
+    base: alt.Chart,
+    horizontal: dict[str, Any],
+    names: list[str],
+    outlined: Collection[str],
+    origin: float,
+    several: bool,
+) -> list[Any]:
     """Return the bars, the names above them, the means beside them, and rings where there are several values."""
     y = alt.Y("name:N", axis=None, scale=alt.Scale(type="band", domain=names, padding=0))
-    bar = base.mark_bar(size=12, yOffset=7, color=COLOURS[0], fillOpacity=0.35, stroke=COLOURS[0])
+    empty = f"indexof({literal(list(outlined))}, datum.name) >= 0"
+    colour = alt.ExprRef(f"{empty} ? {literal(COLOURS[1])} : {literal(COLOURS[0])}")
+    opacity = alt.ExprRef(f"{empty} ? 0 : 0.35")
+    bar = base.mark_bar(size=12, yOffset=7, fill=colour, fillOpacity=opacity, stroke=colour)
     name = base.mark_text(align="left", yOffset=-8, limit=alt.ExprRef("width"))
     mean = base.mark_text(align="left", yOffset=7, dx=8)
     layers = [
@@ -126,5 +142,5 @@ def _marks(base: alt.Chart, horizontal: dict[str, Any], names: list[str], origin
 def _best_and_worst(means: Mapping[str, float]) -> list[str]:
     """Return a line that names the largest mean and, if there are several, one that names the smallest."""
     best, worst = (end(means, key=lambda name: means[name]) for end in (max, min))
-    lines = [f"best: {best}, {printed(means[best])}", f"worst: {worst}, {printed(means[worst])}"]
+    lines = [f"best: {best} ({printed(means[best])})", f"worst: {worst} ({printed(means[worst])})"]
     return lines[: len(means)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from orthobook.figures import named
 
-__all__ = ["by_choice", "check_boxes", "comparison", "key", "literal", "pairs_of", "selector"]
+__all__ = ["by_choice", "check_boxes", "comparison", "key", "literal", "pairs_of", "selector", "start_value"]
 
 
 def pairs_of(
@@ -49,9 +49,8 @@ def pairs_of(
 def selector(label: str, values: Sequence[Any], value: Any) -> alt.Parameter:
     """Return a native control: a slider for many evenly spaced numbers, a row of buttons for few, else a list."""
     binding: Any
-    evenly = len(values) > 2 and all(isinstance(v, int) for v in values) and len(set(np.diff(values))) == 1
-    if evenly and len(values) > 8:
-        step = values[1] - values[0]
+    step = _step(values) if len(values) > 8 else None
+    if step is not None:
         binding = alt.binding_range(min=values[0], max=values[-1], step=step, name=label)
     elif len("".join(map(str, values))) <= 32:
         binding = alt.binding_radio(options=list(values), name=label)
@@ -60,10 +59,35 @@ def selector(label: str, values: Sequence[Any], value: Any) -> alt.Parameter:
     return alt.param(value=value, bind=binding)
 
 
-def comparison(label: str, names: list[str]) -> list[alt.Parameter]:
-    """Return a control that chooses a name and, where there are several, one for another to compare it with."""
-    first = selector(label, names, names[0])
-    return [first, selector("Compared with", names, names[1])] if len(names) > 1 else [first]
+def _step(values: Sequence[Any]) -> float | None:
+    """Return the step of evenly spaced numbers, None for any others; to 9 decimals, as a slider counts in decimals."""
+    if any(isinstance(v, str) for v in values):
+        return None
+    step = round(values[1] - values[0], 9)
+    evenly = all(v == round(values[0] + i * step, 9) for i, v in enumerate(values))
+    return step if evenly else None
+
+
+def start_value(start: Any, values: Sequence[Any], default: Any) -> Any:
+    """Return the value that a control starts at, having checked that it is one of its values."""
+    if start is None:
+        return default
+    if start not in values:
+        raise ValueError(f"start: expected one of {list(values)}, got {start!r}")
+    return start
+
+
+def comparison(label: str, names: list[str], start: tuple[str, str] | None = None) -> list[tuple[alt.Parameter, str]]:
+    """Return a control that chooses a name and, where there are several, one for another to compare it with.
+
+    With each comes the expression of what it is called: the name chosen and, the second time, that it is the same.
+    """
+    chosen = names[:2] if start is None else [start_value(name, names, name) for name in start]
+    first = selector(label, names, chosen[0])
+    if len(names) == 1:
+        return [(first, first.name)]
+    second = selector("Compared with", names, chosen[1])
+    return [(first, first.name), (second, f"({second.name} + ({second.name} == {first.name} ? ' again' : ''))")]
 
 
 def check_boxes(names: list[str]) -> tuple[list[alt.Parameter], str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthobook.explorers._base import Explorer
 from orthobook.explorers._chart import ChartExplorer
-from orthobook.explorers._controls import check_boxes, key, literal, pairs_of, selector
+from orthobook.explorers._controls import by_choice, check_boxes, literal, pairs_of, selector, start_value
 from orthobook.explorers._parts import lines, rounded, series, thinned, title
 from orthobook.explorers._words import listed, lower
 from orthobook.figures import named, numbers
@@ -21,17 +21,34 @@ __all__ = ["curve_explorer"]
 Curves = Mapping[tuple[str, Any], NDArray[np.float64]]
 
 
+class Frame(NamedTuple):
+    """Ends of a panel's vertical axis; if they were given, curves may go beyond them."""
+
+    low: float
+    high: float
+    given: bool
+
+    def said(self, value: float) -> str:
+        """Return a value as text, or only that it is out of the frame."""
+        if self.given and not self.low <= value <= self.high:
+            return f"above {_plain(self.high)}" if value > self.high else f"below {_plain(self.low)}"
+        return _plain(value)
+
+
 def curve_explorer(
     panels: Mapping[str, Mapping[tuple[str, float], ArrayLike]],
     *,
     control: str,
     xlabel: str = "layer l",
+    places: ArrayLike | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    start: float | None = None,
     description: str = "",
 ) -> Explorer:
     """Return several quantities by layer, one panel below the other, at a chosen value of one parameter.
 
     Every panel has a linear axis that is the same for all values of the parameter, so that curves can be compared while
-    it is moved.
+    it is moved. The text above a panel says where the curves shown end.
 
     Parameters
     ----------
@@ -41,26 +58,42 @@ def curve_explorer(
     control
         What the parameter is called.
     xlabel
-        Label of the horizontal axis, which counts from 1.
+        Label of the horizontal axis.
+    places
+        Where on that axis the layers are, increasing; in place of 1, 2, 3 and so on.
+    limits
+        Quantity → ends of its vertical axis. A curve that goes beyond them leaves the frame, and if it ends there, the
+        text says so. In place of round numbers that hold all values and 0.
+    start
+        Value of the parameter at first, in place of the middle one.
     description
         What the figure shows, in place of a general sentence.
 
     Raises
     ------
     ValueError
-        If a pair is missing, panels differ in their names or values, lengths differ, a value is not finite, or the
-        chart would exceed ``PAYLOAD_LIMIT``.
+        If a pair is missing, panels differ in their names or values, lengths differ, a value is not finite, limits
+        or start fit nothing given, places do not increase, or the chart would exceed ``PAYLOAD_LIMIT``.
     """
     arrays, names, values = _checked(panels)
-    value = selector(control, values, values[len(values) // 2])
+    frames = _frames(arrays, limits or {})
+    at = _places(places, len(arrays[next(iter(arrays))][names[0], values[0]]))
+    value = selector(control, values, start_value(start, values, values[len(values) // 2]))
     boxes, checked = check_boxes(names)
     stack, texts = [], []
-    for index, (quantity, curves) in enumerate(arrays.items()):
-        last = {key(v): " · ".join(f"{n}: {_plain(curves[n, v][-1])}" for n in names) for v in values}
-        texts.append(alt.param(value=last))
-        heading = title(literal(quantity), f"'at the end: ' + {texts[-1].name}[{value.name}]")
-        label = xlabel if index == len(arrays) - 1 else None
-        stack.append(_panel(curves, names, f"datum.value == {value.name} && {checked}", heading, label))
+    for quantity, curves in arrays.items():
+        ends = {(n, v): f" · {n}: {frames[quantity].said(float(curve[-1]))}" for (n, v), curve in curves.items()}
+        texts.append(by_choice(ends, names, values))
+        said = f"{texts[-1].name}[{{}}][{value.name}]"
+        shown = [f"({b.name} ? {said.format(literal(n))} : '')" for n, b in zip(names, boxes, strict=True)]
+        heading = title(
+            f"{literal(f'{quantity}, {lower(control)}: ')} + {value.name}",
+            f"'at the end: ' + (slice({' + '.join(shown)}, 3) || 'no curve is shown')",
+        )
+        panel = _panel(curves, names, at, frames[quantity], f"datum.value == {value.name} && {checked}", heading)
+        height = 120 if len(arrays) < 3 else 100  # so that all panels fit a telephone's screen
+        x = _horizontal(at, xlabel if len(texts) == len(arrays) else None)
+        stack.append(panel.properties(height=height).encode(x=x))
     return ChartExplorer(
         alt.vconcat(*stack).add_params(value, *boxes, *texts),
         description
@@ -89,26 +122,53 @@ def _checked(
     return arrays, names, values
 
 
-def _panel(curves: Curves, names: list[str], where: str, heading: alt.TitleParams, xlabel: str | None) -> alt.Chart:
-    """Return the curves that the condition picks, on axes that hold them all."""
-    layers = len(next(iter(curves.values())))
-    kept = thinned(layers)
-    points = {pair: [rounded(v) for v in curve[kept].tolist()] for pair, curve in curves.items()}
-    rows = [{"name": n, "value": v, "layer": (kept + 1).tolist(), "height": points[n, v]} for n, v in points]
-    low, high = (end(h for heights in points.values() for h in heights) for end in (min, max))
+def _frames(arrays: Mapping[str, Curves], limits: Mapping[str, tuple[float, float]]) -> dict[str, Frame]:
+    """Return every panel's frame: the limits given, else what holds all values and 0."""
+    frames = {}
+    for quantity, curves in arrays.items():
+        low, high = (rounded(end([end(curve) for curve in curves.values()])) for end in (np.min, np.max))
+        frames[quantity] = Frame(min(low, 0), max(high, 0) or 1, given=False)
+    for quantity, (low, high) in limits.items():
+        if quantity not in frames or not low < high:
+            raise ValueError(f"limits: expected lower < upper for some of {[*frames]}, got {quantity}: {low}, {high}")
+        frames[quantity] = Frame(low, high, given=True)
+    return frames
+
+
+def _places(places: ArrayLike | None, count: int) -> list[Any]:
+    """Return where the layers are on the horizontal axis."""
+    if places is None:
+        return list(range(1, count + 1))
+    at = numbers(places, "places", 1)
+    if len(at) != count or (np.diff(at) <= 0).any():
+        raise ValueError(f"places: expected {count} increasing numbers, one for each layer, got {at.tolist()}")
+    return [rounded(place) for place in at.tolist()]
+
+
+def _horizontal(at: list[Any], label: str | None) -> alt.X:
+    """Return the axis of the layers, which are counted or at given places."""
+    counted: Any = {"format": "d", "tickMinStep": 1} if isinstance(at[0], int) else {}
+    scale = alt.Scale(domain=[at[0], at[-1] if len(at) > 1 else at[0] + 1], nice=False)
+    return alt.X("layer:Q", scale=scale, axis=alt.Axis(title=label, **counted))
+
+
+def _panel(
+    curves: Curves, names: list[str], at: list[Any], frame: Frame, where: str, heading: alt.TitleParams
+) -> alt.Chart:
+    """Return the curves that the condition picks, cut off at the frame."""
+    kept = thinned(len(at))
+    layers = [at[i] for i in kept]
+    rows = [
+        {"name": n, "value": v, "layer": layers, "height": [rounded(height) for height in curve[kept].tolist()]}
+        for (n, v), curve in curves.items()
+    ]
     return (
         lines(rows, ["layer", "height"], where, heading)
-        .properties(height=120)
-        .mark_line(strokeWidth=2.5)
+        .mark_line(strokeWidth=2.5, clip=frame.given)
         .encode(
-            x=alt.X(
-                "layer:Q",
-                scale=alt.Scale(domain=[1, max(layers, 2)], nice=False),
-                axis=alt.Axis(title=xlabel, format="d", tickMinStep=1),
-            ),
             y=alt.Y(
                 "height:Q",
-                scale=alt.Scale(domain=[min(low, 0), max(high, 0) or 1], nice=True),
+                scale=alt.Scale(domain=[frame.low, frame.high], nice=not frame.given),
                 axis=alt.Axis(title=None),
             ),
             **series(names, "datum.label"),
@@ -118,4 +178,5 @@ def _panel(curves: Curves, names: list[str], where: str, heading: alt.TitleParam
 
 def _plain(value: float) -> str:
     """Return a value as text, large ones as whole numbers: 0.21, 9.50, 1,234; never −0.00."""
-    return f"{value:,.0f}" if abs(value) >= 9.995 else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= 9.995 else f"{round(value, 2) + 0.0:.2f}"
+    return text.replace("-", "−")

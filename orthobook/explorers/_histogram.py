@@ -19,7 +19,13 @@ __all__ = ["histogram", "histogram_title", "spreads"]
 
 
 def histogram(
-    rows: list[dict[str, Any]], axis: LogAxis, names: list[str], where: str, heading: alt.TitleParams, height: int
+    rows: list[dict[str, Any]],
+    axis: LogAxis,
+    names: list[str],
+    where: str,
+    heading: alt.TitleParams,
+    height: int,
+    label: str | None = "singular value σ",
 ) -> Any:
     """Return the histogram of the one row that the condition ``where`` picks.
 
@@ -38,7 +44,7 @@ def histogram(
         .transform_calculate(right=f"datum.left + {edges[1] - edges[0]:.6f}", zero="0")
         .mark_rect()
         .encode(
-            x=alt.X("left:Q", scale=axis.bin_scale(), axis=axis.axis(title="singular value σ")),
+            x=alt.X("left:Q", scale=axis.bin_scale(), axis=axis.axis(title=label)),
             x2="right:Q",
             y=alt.Y("zero:Q", scale=alt.Scale(domainMin=0), axis=alt.Axis(title="share", format=".2~g", tickCount=3)),
             y2="share:Q",
@@ -77,7 +83,12 @@ def _spread(values: NDArray[np.float64], limits: tuple[float, float]) -> list[st
     return [first, second]
 
 
-def histogram_title(name: str, what: str, choice: alt.Parameter, text: alt.Parameter) -> alt.TitleParams:
-    """Return a histogram's title: the name, which is an expression, the choice, and the two lines about the values."""
+def histogram_title(
+    name: str, what: str, choice: alt.Parameter, text: alt.Parameter, called: str | None = None
+) -> alt.TitleParams:
+    """Return a histogram's title: what the name is called, the choice, and the two lines about the values.
+
+    The name is an expression, and so is what it is called, if that is more than the name.
+    """
     said = (f"{text.name}[{name}][{choice.name}][{line}]" for line in (0, 1))
-    return title(f"{name} + ', {what} ' + {choice.name}", *said)
+    return title(f"{called or name} + ', {what} ' + {choice.name}", *said)

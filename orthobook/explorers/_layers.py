@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import altair as alt
@@ -24,6 +24,7 @@ def gradient_norm_explorer(
     norms: Mapping[tuple[str, int], ArrayLike],
     *,
     limits: tuple[float, float] = (1e-12, 1e12),
+    dashed: Collection[str] = (),
     description: str = "",
 ) -> Explorer:
     """Return gradient norms by layer at a chosen depth, on a logarithmic axis that is the same for every depth.
@@ -35,14 +36,16 @@ def gradient_norm_explorer(
         median is drawn; every architecture at every depth.
     limits
         Norms beyond them are drawn at them, and the axis says so.
+    dashed
+        Architectures whose lines are dashed, so that a line below them is seen too.
     description
         What the figure shows, in place of a general sentence.
 
     Raises
     ------
     ValueError
-        If a pair is missing, an array has the wrong length, a norm is negative or not finite, or the chart would
-        exceed ``PAYLOAD_LIMIT``.
+        If a pair is missing, an array has the wrong length, a norm is negative or not finite, a dashed architecture
+        is none of them, or the chart would exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, depths = pairs_of(norms, "norms", "depth")
     arrays = _medians(pairs)
@@ -63,9 +66,9 @@ def gradient_norm_explorer(
         lines(rows, ["layer", "norm"], f"datum.depth == {depth.name} && {checked}", heading)
         .mark_line(strokeWidth=2.5)
         .encode(
-            x=_layer(alt.Scale(domainMin=0, domainMax=alt.ExprRef(depth.name), nice=False)),
+            x=_layer(alt.Scale(domain=[0, alt.ExprRef(depth.name)], nice=False)),
             y=alt.Y("norm:Q", scale=axis.scale(), axis=axis.axis(title=None)),
-            **series(names, _label(text, depth)),
+            **series(names, _label(text, depth), dashed),
         )
     )
     return ChartExplorer(
@@ -124,6 +127,7 @@ def gain_explorer(
         kept = thinned(values.shape[1])
         low, middle, high = axis.exponents(values[:, kept]).round(3).tolist()
         rows.append({"name": name, "gain": g, "layer": (kept + 1).tolist(), "low": low, "middle": middle, "high": high})
+    last = max(2, *(values.shape[1] for values in arrays.values()))  # fixed, as all lines may be hidden
     text = alt.param(value={key(g): {n: magnitude(float(arrays[n, g][1, -1])) for n in names} for g in gains})
     gain = selector("Gain", gains, min(gains, key=lambda g: abs(g - 1)))
     boxes, checked = check_boxes(names)
@@ -133,7 +137,7 @@ def gain_explorer(
         "'In the key: median after the last layer'",
     )
     base = lines(rows, ["layer", "low", "middle", "high"], f"datum.gain == {gain.name} && {checked}", heading)
-    shared = {"x": _layer(alt.Scale(nice=False, zero=False)), **series(names, _label(text, gain))}
+    shared = {"x": _layer(alt.Scale(domain=[1, last], nice=False)), **series(names, _label(text, gain))}
     vertical: Any = {"scale": axis.scale(), "axis": axis.axis(title=None)}
     band = base.mark_area(opacity=0.2, strokeWidth=0).encode(y=alt.Y("low:Q", **vertical), y2="high:Q", **shared)
     line = base.mark_line(strokeWidth=2.5).encode(y=alt.Y("middle:Q", **vertical), **shared)

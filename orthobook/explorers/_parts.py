@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import altair as alt
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthobook.explorers._chart import AXIS, WIDTH
-from orthobook.figures import series_style
+from orthobook.figures import DASHES, series_style
 
 __all__ = ["colours", "lines", "rounded", "series", "thinned", "title"]
 
@@ -26,14 +27,16 @@ def colours(names: list[str]) -> alt.Scale:
     return alt.Scale(domain=names, range=[series_style(i)[0] for i in range(len(names))])
 
 
-def series(names: list[str], label: str) -> dict[str, Any]:
+def series(names: list[str], label: str, dashed: Collection[str] = ()) -> dict[str, Any]:
     """Return the encodings that tell series apart, with a legend whose labels are the expression ``label``."""
+    if not set(dashed) <= set(names):
+        raise ValueError(f"dashed: expected some of {names}, got {list(dashed)}")
     legend = alt.Legend(labelExpr=label)
-    dashes = [list(series_style(i)[1]) for i in range(len(names))]
+    dashes = [list(DASHES[1] if name in dashed else series_style(i)[1]) for i, name in enumerate(names)]
     encodings: dict[str, Any] = {"color": alt.Color("name:N", scale=colours(names), sort=names, legend=legend)}
     if any(dashes):
-        dashed = alt.Scale(domain=names, range=[d or [1, 0] for d in dashes])
-        encodings["strokeDash"] = alt.StrokeDash("name:N", scale=dashed, sort=names, legend=legend)
+        patterns = alt.Scale(domain=names, range=[d or [1, 0] for d in dashes])
+        encodings["strokeDash"] = alt.StrokeDash("name:N", scale=patterns, sort=names, legend=legend)
     return encodings
 
 

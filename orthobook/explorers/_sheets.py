@@ -23,7 +23,11 @@ SIDES = {1: "front up", -1: "back up", 0: "collapsed"}
 
 
 def sheet_explorer(
-    sheets: Mapping[tuple[str, int], tuple[ArrayLike, ArrayLike]], *, control: str, description: str = ""
+    sheets: Mapping[tuple[str, int], tuple[ArrayLike, ArrayLike]],
+    *,
+    control: str,
+    start: tuple[str, str] | None = None,
+    description: str = "",
 ) -> Explorer:
     """Return ruled sheets of paper as layers of the plane lay them down: two layers side by side, one parameter.
 
@@ -35,14 +39,16 @@ def sheet_explorer(
         value. Lines are drawn to a thousandth of the largest coordinate, and equal sheets are stored once.
     control
         What the parameter is called.
+    start
+        The two layers that are shown at first, in place of the first two.
     description
         What the figure shows, in place of a general sentence.
 
     Raises
     ------
     ValueError
-        If a pair is missing, shapes do not match, a value is not finite, a side is none of 1, −1 and 0, or the chart
-        would exceed ``PAYLOAD_LIMIT``.
+        If a pair is missing, shapes do not match, a value is not finite, a side is none of 1, −1 and 0, there is
+        no layer to start with of that name, or the chart would exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, values = pairs_of(sheets, "sheets", "value")
     arrays = {pair: _checked(f"sheets{pair}", *given) for pair, given in pairs.items()}
@@ -55,14 +61,14 @@ def sheet_explorer(
     rows = [row | {"sheet": n} for text, n in stored.items() for row in json.loads(text)["rows"]]
     which, long = by_choice(number, names, values), by_choice(length, names, values)
     value = selector(control, values, values[0])
-    choices = comparison("Layer", names)
+    choices = comparison("Layer", names, start)
     panels = []
-    for choice in choices:
+    for choice, called in choices:
         chosen = f"[{choice.name}][{value.name}]"
-        heading = title(choice.name, f"'rules ' + {long.name}{chosen} + ' long in all'")
+        heading = title(called, f"'length of all lines: ' + {long.name}{chosen}")
         panels.append(_panel(rows, f"datum.sheet == {which.name}{chosen}", heading))
     return ChartExplorer(
-        alt.hconcat(*panels).add_params(*choices, value, which, long),
+        alt.hconcat(*panels).add_params(*(choice for choice, _ in choices), value, which, long),
         description
         or f"A ruled square sheet of paper as it is laid down by {listed(names)}, front and back in two colours. "
         f"Controls choose two layers to compare and the {lower(control)}.",

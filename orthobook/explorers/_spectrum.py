@@ -61,13 +61,12 @@ def spectrum_explorer(
     depth = selector("Depth", depths, depths[-1])
     choices = comparison("Architecture", names)
     panels = []
-    for choice in choices:
+    for choice, called in choices:
         where = f"datum.name == {choice.name} && datum.depth == {depth.name}"
-        panels.append(
-            histogram(rows, axis, names, where, histogram_title(choice.name, "depth", depth, text), height=110)
-        )
+        heading = histogram_title(choice.name, "depth", depth, text, called)
+        panels.append(histogram(rows, axis, names, where, heading, height=110))
     return ChartExplorer(
-        alt.vconcat(*panels).add_params(*choices, depth, text),
+        alt.vconcat(*panels).add_params(*(choice for choice, _ in choices), depth, text),
         description
         or f"Histograms of the singular values of the Jacobian for {listed(names)}, at depths {listed(depths)}, "
         "on a logarithmic axis. Controls choose two architectures to compare and the depth.",

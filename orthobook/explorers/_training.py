@@ -64,7 +64,9 @@ def training_explorer(
     panels: list[Any] = []
     for name in names:
         own, where = [row for row in rows if row["name"] == name], f"datum.step == {step.name}"
-        panels.append(histogram(own, axis, names, where, histogram_title(literal(name), "step", step, text), height=80))
+        heading = histogram_title(literal(name), "step", step, text)
+        label = "singular value σ" if name == names[-1] else None  # all panels shall fit a telephone's screen
+        panels.append(histogram(own, axis, names, where, heading, height=64, label=label))
     panels.append(_progress(curves, names, quantity, steps, step))
     stack = alt.vconcat(*panels).resolve_scale(color="independent")  # else the last panel loses its legend
     return ChartExplorer(
@@ -100,7 +102,7 @@ def _progress(
     label = f"datum.label + ': ' + ({literal(now)})[datum.label][{step.name}]"
     heading = title(f"'{quantity.capitalize()} at step ' + {step.name}")
     encodings = series(names, label)
-    curve = alt.Chart(alt.InlineData(lines), width=WIDTH - AXIS, height=120, title=heading)
+    curve = alt.Chart(alt.InlineData(lines), width=WIDTH - AXIS, height=100, title=heading)
     curve = curve.transform_flatten(["at", "height"]).mark_line().encode(x=x, y=y, **encodings)
     ring = alt.Chart(alt.InlineData(rings)).transform_filter(f"datum.step == {step.name}")
     ring = ring.mark_point(size=130, strokeWidth=3, opacity=1).encode(x=x, y=y, **encodings)
