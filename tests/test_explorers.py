@@ -347,6 +347,28 @@ def test_check_boxes_hide_series():
     assert line_path(hidden, COLOURS[1]) is None
 
 
+@pytest.mark.parametrize("kind", ["gradient norm", "gain", "curve", "measurement"])
+def test_axes_stay_when_every_line_is_hidden(kind):
+    specification = EXPLORERS[kind]().specification()
+
+    def ticks() -> list[str]:
+        return re.findall(r">([−0-9.⁰¹²³⁴⁵⁶⁷⁸⁹⁻×]+)</text>", svg(specification))
+
+    labels = [p["bind"]["name"] for p in specification["params"] if p.get("bind", {}).get("input") == "checkbox"]
+    shown = ticks()
+    assert len(shown) > 5
+    set_controls(specification, dict.fromkeys(labels, False))
+    assert ticks() == shown
+
+
+def test_a_dashed_line_lets_the_line_below_it_be_seen():
+    given = {(name, 2): [1.0, 1.0, 1.0] for name in ("below", "above")}
+    picture = svg(explorers.gradient_norm_explorer(given, dashed=["above"]).specification())
+    assert line_path(picture, COLOURS[0]) == line_path(picture, COLOURS[1])
+    dashes = dict(re.findall(r'stroke="(#\w+)" stroke-width="2.5" stroke-dasharray="([\d,]+)"', picture))
+    assert dashes == {COLOURS[0]: "1,0", COLOURS[1]: "5,3"}
+
+
 def test_vanished_gradients_are_drawn_at_the_limit():
     drawn = words(svg(explorers.gradient_norm_explorer({("a", 2): [0.0, 0.5, 1.0]}).specification()))
     assert "≤10⁻¹²" in drawn
@@ -382,8 +404,8 @@ def test_curves_hold_what_was_given_on_one_axis_for_every_value():
     scales = [panel["encoding"]["y"]["scale"]["domain"] for panel in specification["vconcat"]]
     assert scales == [[pytest.approx(0.99 ** (64 * 30) - 0.1, abs=1e-4), 0.9], [0, 1 + 64 * 30]]
     drawn = words(svg(set_controls(specification, {"Folds m": 64})))
-    assert "coherence at the end: shifted-fold: −0.10 · plain-relu: −0.10" in drawn
-    assert "pieces at the end: shifted-fold: 1,921" in drawn
+    assert "coherence, folds m: 64 at the end: shifted-fold: −0.10 · plain-relu: −0.10" in drawn
+    assert "pieces, folds m: 64 at the end: shifted-fold: 1,921" in drawn
 
 
 def test_curves_are_hidden_in_every_panel():
@@ -394,15 +416,55 @@ def test_curves_are_hidden_in_every_panel():
     assert len(re.findall(rf'<path d="M[^"]+" stroke="{COLOURS[1]}"', hidden)) == count - 2  # the key keeps it
 
 
+def test_the_text_of_curves_tells_of_those_shown_alone():
+    specification = EXPLORERS["curve"]().specification()
+    drawn = words(svg(set_controls(specification, {"Folds m": 64, "shifted-fold": False})))
+    assert "at the end: plain-relu: −0.10 · scaled-residual: −0.10" in drawn
+    assert "shifted-fold: " not in drawn
+    none = words(svg(set_controls(specification, dict.fromkeys(ARCHITECTURES, False))))
+    assert none.count("at the end: no curve is shown") == 2
+
+
+@pytest.mark.parametrize(("value", "said"), [(-24, "−24"), (-2345, "−2,345"), (-3.14159, "−3.14"), (24, "24")])
+def test_curves_end_at_numbers_with_a_minus_as_printed(value, said):
+    drawn = words(svg(explorers.curve_explorer({"q": {("a", 1): [0, value]}}, control="m").specification()))
+    assert f"q, m: 1 at the end: a: {said} a" in drawn
+
+
+def test_a_curve_that_leaves_the_frame_is_cut_off_and_the_text_says_where():
+    given = {("up", 1): [1, 2, 1e9], ("down", 1): [1, -1, -50], ("there and back", 1): [1, 9, 2]}
+    specification = explorers.curve_explorer({"q": given}, control="m", limits={"q": (0, 3)}).specification()
+    (panel,) = specification["vconcat"]
+    assert panel["encoding"]["y"]["scale"]["domain"] == [0, 3]
+    picture = svg(specification)
+    assert "at the end: up: above 3 · down: below 0 · there and back: 2.00" in words(picture)
+    assert 'clip-path="url(#' in picture
+    path = points(line_path(picture, COLOURS[0]))
+    assert path[1::2] == pytest.approx([80, 40, 120 - 40e9])  # of 120 pixels, from above
+
+
+def test_curves_may_start_elsewhere_and_lie_at_given_places():
+    given = {("a", m): [0.0, m, 2.0 * m] for m in (1, 2, 3, 4, 5)}
+    specification = explorers.curve_explorer(
+        {"q": given}, control="m", start=5, places=[0.1, 0.2, 0.4], xlabel="threshold τ"
+    ).specification()
+    picture = svg(specification)
+    assert "q, m: 5 at the end: a: 10" in words(picture)
+    assert "0.10 0.15 0.20 0.25 0.30 0.35 0.40 threshold τ" in words(picture)
+    x = np.array(points(line_path(picture, COLOURS[0]))[::2])
+    assert x / x[-1] == pytest.approx([0, 1 / 3, 1])
+
+
 def test_curve_of_one_layer_and_of_zeros_is_drawn():
     drawn = svg(explorers.curve_explorer({"q": {("a", 1): [0.0], ("a", 2): [-0.001]}}, control="m").specification())
-    assert "q at the end: a: 0.00" in words(drawn)
+    assert "q, m: 2 at the end: a: 0.00" in words(drawn)
 
 
 def test_training_moves_along_the_curve():
     specification = EXPLORERS["training"]().specification()
     drawn = words(svg(set_controls(specification, {"Step": 50})))
     assert "free, step 50" in drawn
+    assert drawn.count("singular value σ") == 1  # below the last histogram
     assert "Accuracy at step 50" in drawn
     assert "free: 0.400" in drawn
     assert "constrained: 0.500" in drawn
@@ -480,17 +542,50 @@ def test_sheets_keep_every_corner_and_no_point_between():
 def test_sheets_follow_their_controls_and_state_the_length_of_the_rules():
     specification = EXPLORERS["sheet"]().specification()
     drawn = svg(specification)
-    assert "flat rules 6.00 long in all" in words(drawn)
-    assert "folded rules 6.00 long in all" in words(drawn)
+    assert "flat length of all lines: 6.00" in words(drawn)
+    assert "folded length of all lines: 6.00" in words(drawn)
     assert line_path(drawn, COLOURS[1])
     drawn = svg(set_controls(specification, {"Compared with": "crushed", "Place": 50}))
-    assert "crushed rules 4.50 long in all" in words(drawn)
+    assert "crushed length of all lines: 4.50" in words(drawn)
     assert line_path(drawn, COLOURS[1]) is None
     assert line_path(drawn, GREY)
     same = svg(set_controls(specification, {"Layer": "folded", "Compared with": "the same"}))
     paths = re.findall(rf'<path d="(M[^"]+)" stroke="{COLOURS[1]}"', same)
     assert len(paths) == 2
     assert paths[0] == paths[1]
+
+
+def test_sheets_may_start_with_any_two():
+    specification = explorers.sheet_explorer(sheets(), control="Place", start=("folded", "crushed")).specification()
+    drawn = words(svg(specification))
+    assert re.findall(r"(\S+) length of all lines", drawn) == ["folded", "crushed"]
+
+
+def test_what_is_compared_with_itself_is_named_so():
+    spectrum = EXPLORERS["spectrum"]().specification()
+    assert "again" not in words(svg(spectrum))
+    same = words(svg(set_controls(spectrum, {"Compared with": "shifted-fold"})))
+    assert "shifted-fold, depth 200" in same
+    assert "shifted-fold again, depth 200" in same
+    sheet = set_controls(EXPLORERS["sheet"]().specification(), {"Layer": "crushed", "Compared with": "crushed"})
+    assert "crushed again length of all lines" in words(svg(sheet))
+
+
+@pytest.mark.parametrize(
+    ("choices", "kind"),
+    [
+        ([round(0.02 * i, 2) for i in range(36)], "range"),
+        ([0.3 + i for i in range(9)], "range"),
+        ([round(1.05**i, 2) for i in range(12)], "select"),
+        ([0.1 * i for i in range(36)], "select"),  # as computed, 0.30000000000000004 among them: no slider comes to it
+    ],
+)
+def test_evenly_spaced_decimals_have_a_slider(choices, kind):
+    specification = explorers.bar_explorer({("a", c): c for c in choices}, control="Length").specification()
+    (control,) = (p["bind"] for p in specification["params"] if "bind" in p)
+    assert control["input"] == kind
+    last = words(svg(set_controls(specification, {"Length": choices[-1]})))
+    assert f"Length: {choices[-1]:.12g}" in last
 
 
 @pytest.mark.parametrize("width", [100, 253, 371])
@@ -574,7 +669,8 @@ def test_bars_state_their_means_and_which_is_best_and_worst():
     drawn = words(svg(set_controls(specification, {"Depth": 200})))
     means = [f"{np.mean(given[a, 200]):.3f}" for a in ARCHITECTURES]
     assert (
-        f"Depth: 200 Bar: mean; ring: a single run best: plain-relu, 0.960 worst: scaled-residual, {means[2]}" in drawn
+        f"Depth: 200 Bar: mean; ring: a single run best: plain-relu (0.960) worst: scaled-residual ({means[2]})"
+        in drawn
     )
     assert " ".join(ARCHITECTURES) in drawn  # in the order given
     assert " ".join(means) in drawn
@@ -588,7 +684,14 @@ def test_a_single_value_has_no_ring_and_a_single_name_no_rival():
     assert COLOURS[1] not in picture
     assert "ring" not in words(picture)
     assert "worst" not in words(picture)
-    assert "Way: y best: a, 0.250" in words(picture)
+    assert "Way: y best: a (0.250)" in words(picture)
+
+
+def test_outlined_bars_are_empty_and_of_another_colour():
+    given = {("proven", 1): 0.25, ("met", 1): 0.5}
+    picture = svg(explorers.bar_explorer(given, control="c", outlined=["met"]).specification())
+    drawn = re.findall(r'v12h[^"]+" fill="(#\w+)" (?:fill-opacity="([\d.]+)" )?stroke="(#\w+)"', picture)
+    assert drawn == [(COLOURS[0], "0.35", COLOURS[0]), (COLOURS[1], "0", COLOURS[1])]
 
 
 def test_bars_start_at_zero_or_where_an_axis_without_zero_starts():
@@ -716,6 +819,31 @@ def test_long_lines_are_thinned_and_large_charts_refused():
         (
             lambda: explorers.curve_explorer({"q": {("a", 0): [1], ("a", 1): [1, 2]}}, control="m"),
             r"same number of layers, got \[1, 2\]",
+        ),
+        (
+            lambda: explorers.curve_explorer({"q": {("a", 0): [1]}}, control="m", limits={"r": (0, 1)}),
+            r"limits: expected lower < upper for some of \['q'\], got r: 0, 1",
+        ),
+        (lambda: explorers.curve_explorer({"q": {("a", 0): [1]}}, control="m", limits={"q": (1, 1)}), "got q: 1, 1"),
+        (
+            lambda: explorers.curve_explorer({"q": {("a", 0): [1]}}, control="m", start=2),
+            r"start: expected one of \[0\], got 2",
+        ),
+        (
+            lambda: explorers.curve_explorer({"q": {("a", 0): [1, 2]}}, control="m", places=[2, 2]),
+            r"places: expected 2 increasing numbers, one for each layer, got \[2.0, 2.0\]",
+        ),
+        (
+            lambda: explorers.gradient_norm_explorer({("a", 1): [1, 1]}, dashed=["b"]),
+            r"dashed: expected some of \['a'\], got \['b'\]",
+        ),
+        (
+            lambda: explorers.bar_explorer({("a", 1): 1}, control="d", outlined=["b"]),
+            r"outlined: expected some of \['a'\], got \['b'\]",
+        ),
+        (
+            lambda: explorers.sheet_explorer(sheets(), control="Place", start=("flat", "torn")),
+            r"start: expected one of \['flat', .*got 'torn'",
         ),
         (lambda: explorers.training_explorer({("a", 0): [1]}, {"b": history([1, 1, 1])}), r"runs \['a'\], got \['b'\]"),
         (

@@ -118,7 +118,7 @@
   function findings(sheet, areas, folds, colours) {
     const [front, back] = [1, -1].map((side) => areas.reduce((sum, a) => sum + Math.max(0, side * a), 0).toFixed(2));
     const [frontMark, backMark] = colours.map((fill) => element("tspan", { fill }, "■ "));
-    const angles = Number((((Math.PI + Math.max(...kawasaki(sheet))) * 180) / Math.PI).toFixed(6));
+    const angles = (((Math.PI + Math.max(...kawasaki(sheet))) * 180) / Math.PI).toFixed(6);
     const counts = [
       count(folds, "fold", "folds"),
       count(sheet.cells.length, "region", "regions"),
@@ -127,7 +127,7 @@
     return [
       [counts.join(" · ")],
       ["area ", frontMark, `${front} front up + `, backMark, `${back} back up`],
-      [sheet.interior.length ? `alternate angles at every vertex: sum ${angles}° (6 decimals)` : "no creases meet"],
+      [sheet.interior.length ? `the alternate angles at every vertex add up to ${angles}°` : "no creases meet"],
     ];
   }
 

@@ -14,7 +14,7 @@ from orthobook.explorers._chart import ChartExplorer
 from orthobook.explorers._controls import by_choice, check_boxes, literal, pairs_of, selector, start_value
 from orthobook.explorers._parts import lines, rounded, series, thinned, title
 from orthobook.explorers._words import listed, lower
-from orthobook.figures import named, numbers
+from orthobook.figures import named, numbers, plain_number
 
 __all__ = ["curve_explorer"]
 
@@ -31,7 +31,7 @@ class Frame(NamedTuple):
     def said(self, value: float) -> str:
         """Return a value as text, or only that it is out of the frame."""
         if self.given and not self.low <= value <= self.high:
-            return f"above {_plain(self.high)}" if value > self.high else f"below {_plain(self.low)}"
+            return f"above {plain_number(self.high)}" if value > self.high else f"below {plain_number(self.low)}"
         return _plain(value)
 
 

@@ -191,6 +191,26 @@ def test_charts_fit_a_telephone_from_the_file_system(browser, site, pages):
                 assert shrunk > 0.98, f"{name}: a chart and its text are shrunk to {shrunk:.2f}"
 
 
+def test_a_telephone_shows_controls_and_picture_together(browser, server, pages):
+    for name in pages:
+        with opened(browser, f"{server}/{name}", viewport=TELEPHONE) as page:
+            room = TELEPHONE["height"] - page.locator(".bd-header").bounding_box()["height"]
+            for chart in page.locator(".orthobook-chart").all():
+                controls, picture = (chart.locator(part).first.bounding_box() for part in (".vega-bindings", "svg"))
+                assert controls["y"] + controls["height"] <= picture["y"], f"{name}: controls below the picture"
+                assert picture["y"] + picture["height"] - controls["y"] <= room, f"{name}: taller than a telephone"
+
+
+@pytest.mark.parametrize(("viewport", "shown"), [(DESKTOP, True), (TELEPHONE, False)], ids=["desktop", "telephone"])
+def test_nothing_floats_over_the_charts_of_a_telephone(browser, server, pages, viewport, shown):
+    with opened(browser, f"{server}/{pages[0]}", viewport=viewport) as page:
+        for to in (3000, 2500):  # the theme's button comes when a reader scrolls back
+            page.mouse.wheel(0, to - page.evaluate("scrollY"))
+            page.wait_for_function(f"Math.abs(scrollY - {to}) < 2")
+            page.wait_for_timeout(300)
+        assert page.locator("#pst-back-to-top").is_visible() == shown
+
+
 def test_charts_follow_the_window(browser, server, pages):
     with opened(browser, f"{server}/{pages[0]}", viewport=DESKTOP) as page:
         svg = page.locator(".orthobook-chart svg").first
