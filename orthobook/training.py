@@ -279,7 +279,7 @@ def _gradient(
 ) -> tuple[float, float, float]:
     """Fill the parameters' gradients; return the loss, the accuracy and the gradient's norm."""
     net.zero_grad(set_to_none=True)
-    logits = net(images)
+    logits = net.training_logits(images)
     loss = functional.cross_entropy(logits, labels)
     penalty = config.penalty * net.orthogonality_penalty() if config.mode == "penalised" else 0.0
     (loss + penalty).backward()

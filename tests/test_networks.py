@@ -105,6 +105,53 @@ def test_folds_really_happen(generator):
     assert torch.equal(J[0], J[1])
 
 
+@pytest.mark.parametrize("depth", [1, 6])
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_all_layers_in_one_operation_are_those_of_autograd(architecture, depth, precision, generator):
+    depth = min(depth, 3) if architecture in RECTANGULAR else depth
+    net = scatter_(network(architecture, depth, dtype=precision.dtype, **OPTIONS.get(architecture, {})), generator)
+    x = torch.randn(5, 20, generator=generator, dtype=precision.dtype)
+    direction = torch.randn(5, net.classes, generator=generator, dtype=precision.dtype)
+    logits = {method: method(x) for method in (net, net.training_logits)}
+    one_by_one, at_once = (torch.autograd.grad(y, [*net.parameters()], direction) for y in logits.values())
+    assert torch.allclose(*logits.values(), rtol=0, atol=precision.trunk)
+    for expected, gradient in zip(one_by_one, at_once, strict=True):
+        assert (gradient - expected).norm() <= precision.trunk * (1 + expected.norm())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubled(blocks.ShiftedFold):
+    """Another map than its base's."""
+
+    def forward(self, x, **layer):
+        return 2 * super().forward(x, **layer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softened(blocks.ModifiedResidual):
+    """Another activation than its base's."""
+
+    activation = ob.activations.tanh
+
+
+@pytest.mark.parametrize("block", [Doubled(), Softened()])
+def test_a_subclass_trains_what_it_computes(block, generator):
+    net = DeepNetwork(block, 3, 8, 20, 3, generator=generator, dtype=torch.float64)
+    x = torch.randn(5, 20, generator=generator, dtype=torch.float64)
+    gradients = [torch.autograd.grad(y.square().sum(), [*net.parameters()]) for y in (net(x), net.training_logits(x))]
+    for expected, gradient in zip(*gradients, strict=True):
+        assert torch.allclose(gradient, expected)
+
+
+@pytest.mark.parametrize("architecture", ["shifted-fold", "modified-residual"])
+def test_training_logits_cannot_be_differentiated_twice_in_silence(architecture, generator):
+    net = network(architecture, depth=3)
+    y = net.training_logits(torch.randn(5, 20, generator=generator, dtype=torch.float64))
+    first = torch.autograd.grad(y.sum(), net.trunk["bias"], create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
 @pytest.mark.parametrize("architecture", EXACT)
 def test_networks_never_stretch(architecture, generator):
     """The trunk is 1-Lipschitz: distances between any two inputs' states never grow."""
