@@ -2,9 +2,9 @@
 
 A cell that starts with the line ``# NBVAL_CHECK_OUTPUT`` keeps its output, which must be text, with execution
 count 1: nbval compares it with what the cell prints. A cell with the tag ``still-picture`` keeps one picture, which
-stands for a dashboard where the notebook is read without a kernel, as on GitHub; nothing is compared with it. Every
-other output and count is removed, as is metadata
-other than tags and MyST-NB's; each cell has a readable identifier that stays with it; there is one kernel.
+stands for an explorer or a dashboard where the notebook is read as it is, as on GitHub; nothing is compared with it.
+Every other output and count is removed, as is metadata other than tags and MyST-NB's; each cell has a readable
+identifier that stays with it; there is one kernel.
 
 With --check nothing is run or written, and every departure from that form is named. The most treacherous one:
 a checked cell with no stored output, which nbval passes without comparing anything.
@@ -39,6 +39,7 @@ if "google.colab" in sys.modules:
 COLAB_TAG = "hide-input"
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
+NEEDS_STILL = re.compile(r"\bexplorers\.\w+_explorer\(|\bdashboard\.\w+\(\)")
 STILL_TAG = "still-picture"
 LONGEST_CELL = 18  # lines of code; a longer cell does not fit beside its explanation
 CELL_TIMEOUT = 120  # seconds
@@ -170,6 +171,8 @@ def output_problem(cell: NotebookNode) -> str:
 def cell_problems(cell: NotebookNode) -> list[str]:
     """Say what is wrong with a code cell."""
     problems = [output_problem(cell)] if is_checked(cell) else []
+    if NEEDS_STILL.search(cell.source) and not is_still(cell):
+        problems.append(f"shows a figure that needs scripts or a kernel; give it the tag {STILL_TAG}")
     if is_still(cell) and not picture(cell.outputs):
         problems.append("has no stored picture; run this without --check")
     rest = cell.source.partition("\n")[2] if is_checked(cell) else cell.source

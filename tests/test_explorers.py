@@ -204,6 +204,13 @@ def test_page_is_small_and_asks_no_other_host(name):
     assert f'<div class="orthobook-chart" data-kind="{"vega" if name in CHARTS else "folding"}" ' in text
 
 
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_the_still_picture_is_small_enough_for_a_notebook(name):
+    picture = EXPLORERS[name]().still("png")
+    assert len(picture) < 40_000
+    assert {0, 255} <= set(np.unique(np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))[..., 3]))
+
+
 def test_hostile_names_stay_text():
     name = '</script><script>alert("&")</script>'
     text = explorers.spectrum_explorer({(name, 1): [1.0]}).page()
@@ -642,6 +649,12 @@ def test_check_boxes_hide_measured_lines_and_their_points():
         assert (line_path(hidden, COLOURS[index]) is None) == (count == 0)
         assert len(circles(hidden, COLOURS[index], 40)) == count
         assert len(circles(hidden, COLOURS[index], 160)) == bool(count)
+
+
+def test_images_have_choices_that_are_strings():
+    given = {("boot", way): ({"image": np.eye(4)}, f"changed {way}") for way in WAYS}
+    specification = explorers.image_explorer(given, control="Way").specification()
+    assert words(svg(set_controls(specification, {"Way": WAYS[2]}))) == f"image changed {WAYS[2]}"
 
 
 def test_measurements_outside_0_to_1_have_an_axis_that_holds_those_of_every_choice():

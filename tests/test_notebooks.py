@@ -88,6 +88,13 @@ def test_a_still_picture_is_kept_with_its_words_alone(store, capsys):
     assert "cell 2 (still) has no stored picture" in complaints(store(cell), capsys)
 
 
+@pytest.mark.parametrize("source", ["explorers.fold_explorer()", "ob.dashboard.layer()"])
+def test_a_figure_that_needs_more_than_a_reader_has_needs_a_picture(store, capsys, source):
+    assert "(live) shows a figure that needs scripts or a kernel" in complaints(
+        store(new_code_cell(source, id="live")), capsys
+    )
+
+
 def test_identifiers_are_readable_unique_and_stay():
     cells = [
         new_markdown_cell("# Two slopes, no more", id="0a1b2c3d"),

@@ -7,7 +7,6 @@ and the ink are those of :mod:`orthobook.figures`, readable on white and on blac
 from __future__ import annotations
 
 import html
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from orthobook import _png
 from orthobook.figures import GREY, plain_number, power_of_ten
 
 __all__ = ["Axis", "chart", "grid", "histograms", "lines", "picture", "png"]
@@ -152,10 +152,5 @@ def picture(panels: Sequence[str]) -> str:
 
 
 def png(panels: Sequence[str]) -> bytes:
-    """Return the panels as a PNG of few colours, which is a fifth as large as one of all."""
-    import vl_convert  # only the book's build needs them, and has them
-    from PIL import Image
-
-    drawn, small = io.BytesIO(vl_convert.svg_to_png(picture(panels), scale=2)), io.BytesIO()
-    Image.open(drawn).quantize(64).save(small, "png", optimize=True)
-    return small.getvalue()
+    """Return the panels as a PNG."""
+    return _png.png(picture(panels).replace(FONT, _png.FONT), scale=2)
