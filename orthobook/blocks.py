@@ -300,8 +300,8 @@ class Feedforward(Block):
         return self.bend(self.affine(x, weight, bias), **more)
 
     def propagate(self, x: Points, stacks: Parameters) -> Points:
-        """Apply all layers, as one operation of autograd."""
-        return FeedforwardStack.apply(self.activation, x, stacks["weight"], stacks["bias"])
+        """Apply all layers, as one operation of autograd, in the precision of the states."""
+        return FeedforwardStack.apply(self.activation, x, stacks["weight"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(
         self, x: Points, tangents: Tangents, *, weight: Tensor, bias: Bias, **more: Tensor
@@ -504,8 +504,8 @@ class ModifiedResidual(Block):
         return torch.addmm(x, self.activation(torch.addmm(bias, x, frame)), frame.mT, alpha=-2)
 
     def propagate(self, x: Points, stacks: Parameters) -> Points:
-        """Apply all layers, as one operation of autograd."""
-        return ReflectionStack.apply(self.activation, x, stacks["frame"], stacks["bias"])
+        """Apply all layers, as one operation of autograd, in the precision of the states."""
+        return ReflectionStack.apply(self.activation, x, stacks["frame"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:
         """Push tangents v ↦ v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv)."""

@@ -15,6 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal, get_args
 
@@ -31,6 +32,7 @@ from orthobook.networks import DeepNetwork
 __all__ = ["Evaluation", "Measurement", "Mode", "Training", "TrainingConfig", "TrainingDiverged", "evaluate", "train"]
 
 Mode = Literal["free", "penalised", "constrained"]
+Products = Literal["full", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,17 @@ class TrainingConfig:
     depth_exponent: float = 0.5  # p
     penalty: float = 1.0  # λ of the penalised mode; the other modes do not use it
     seed: int = 0  # order of the examples
+    products: Products = "full"  # precision of the network's matrix products; what is orthogonal stays in full
+    segment: int | None = None  # layers whose states are computed again on the way back, to save memory; None keeps all
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
-        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
-            whole_number(name, getattr(self, name), least=least)
+        if self.products not in get_args(Products):
+            raise ValueError(f"unknown products {self.products!r}; allowed: {', '.join(get_args(Products))}")
+        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("segment", 1)):
+            if (name, self.segment) != ("segment", None):
+                whole_number(name, getattr(self, name), least=least)
         finite_number("depth_exponent", self.depth_exponent)
         for name in ("learning_rate", "penalty"):
             finite_number(name, getattr(self, name), positive=True)
@@ -279,7 +286,8 @@ def _gradient(
 ) -> tuple[float, float, float]:
     """Fill the parameters' gradients; return the loss, the accuracy and the gradient's norm."""
     net.zero_grad(set_to_none=True)
-    logits = net.training_logits(images)
+    with torch.autocast(net.device.type, torch.bfloat16) if config.products == "bfloat16" else nullcontext():
+        logits = net.training_logits(images, segment=config.segment).to(net.dtype)
     loss = functional.cross_entropy(logits, labels)
     penalty = config.penalty * net.orthogonality_penalty() if config.mode == "penalised" else 0.0
     (loss + penalty).backward()

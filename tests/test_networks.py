@@ -119,6 +119,28 @@ def test_all_layers_in_one_operation_are_those_of_autograd(architecture, depth, 
         assert (gradient - expected).norm() <= precision.trunk * (1 + expected.norm())
 
 
+@pytest.mark.parametrize(
+    "architecture", ["shifted-fold", "modified-residual", "residual", "crelu", "conv-shifted-fold"]
+)
+def test_segments_save_memory_and_change_nothing(architecture, generator):
+    depth = 4 if architecture in RECTANGULAR else 30
+    net = scatter_(network(architecture, depth), generator)
+    x = torch.randn(5, 20, generator=generator, dtype=torch.float64)
+    gradients, kept = [], []
+    for segment in (None, 1, 5, depth + 1):
+        sizes = {}  # of the tensors kept for the way back, by address, as some are kept twice
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda kept_one, sizes=sizes: (sizes.update({kept_one.data_ptr(): kept_one.numel()}), kept_one)[1],
+            lambda kept_one: kept_one,
+        ):
+            loss = net.training_logits(x, segment=segment).square().sum()
+        gradients.append(torch.autograd.grad(loss, [*net.parameters()]))
+        kept.append(sum(sizes.values()))
+    for others in gradients[1:]:
+        assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(gradients[0], others, strict=True))
+    assert kept[2] < kept[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Doubled(blocks.ShiftedFold):
     """Another map than its base's."""
