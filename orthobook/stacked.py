@@ -8,7 +8,7 @@
 
 States are rows, and g_l is the loss's gradient at x_l. Only the recursions go layer after layer. What is entrywise, and
 the gradients of the parameters, are computed for all layers at once, and nothing is recorded operation by operation.
-The numbers are those of autograd to rounding.
+Of a feedforward stack only the z are kept. The numbers are those of autograd to rounding.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ class FeedforwardStack(Function):
 
     @staticmethod
     def forward(ctx: Any, activation: Activation, x: States, weight: Stack, bias: Biases) -> States:
-        """Keep every state and every z for the way back."""
-        before, states = _room(x, weight)
-        for z, state, after, transposed, b in zip(before, states, states[1:], weight.mT, bias, strict=False):
-            after.copy_(activation(torch.addmm(b, state, transposed, out=z)))
+        """Keep x₀ and every z for the way back."""
+        before = _filled(bias, len(x))
         ctx.activation = activation
-        ctx.save_for_backward(before, states, weight)
-        return states[-1].clone()
+        ctx.save_for_backward(x, before, weight)
+        for z, transposed in zip(before, weight.mT, strict=True):
+            x = activation(z.addmm_(x, transposed))
+        return x
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: States) -> tuple[None, States, Stack, Biases]:
         """Go back through the layers, then multiply for all parameters at once."""
-        before, states, weight = ctx.saved_tensors
+        x, before, weight = ctx.saved_tensors
         h = ctx.activation.derivative(before)
         for slopes, W in zip(reversed(h.unbind()), reversed(weight.unbind()), strict=True):
             g = slopes.mul_(g) @ W
-        return None, g, h.mT @ states[:-1], h.sum(1)
+        states = torch.cat((x.unsqueeze(0), ctx.activation(before[:-1])))
+        return None, g, h.mT @ states, h.sum(1)
 
 
 class ReflectionStack(Function):
@@ -60,30 +61,28 @@ class ReflectionStack(Function):
     @staticmethod
     def forward(ctx: Any, activation: Activation, x: States, frame: Stack, bias: Biases) -> States:
         """Keep every state and every z for the way back."""
-        before, states = _room(x, frame)
-        for z, state, after, V, b in zip(before, states, states[1:], frame, bias, strict=False):
-            torch.addmm(state, activation(torch.addmm(b, state, V, out=z)), V.mT, alpha=-2, out=after)
+        before, states = _filled(bias, len(x)), x.new_empty(len(frame), *x.shape)
         ctx.activation = activation
         ctx.save_for_backward(before, states, frame)
-        return states[-1].clone()
+        for z, state, V in zip(before, states, frame, strict=True):
+            state.copy_(x)
+            x = torch.addmm(x, activation(z.addmm_(x, V)), V.mT, alpha=-2)
+        return x
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: States) -> tuple[None, States, Stack, Biases]:
         """Go back through the layers, then multiply for all parameters at once."""
         before, states, frame = ctx.saved_tensors
-        h, gradients = ctx.activation.derivative(before).mul_(-2), torch.empty_like(states[1:])
+        h, gradients = ctx.activation.derivative(before).mul_(-2), torch.empty_like(states)
         layers = zip(reversed(h.unbind()), reversed(gradients.unbind()), reversed(frame.unbind()), strict=True)
-        for slopes, at_end, V in layers:
-            at_end.copy_(g)
+        for slopes, after, V in layers:
+            after.copy_(g)
             g = torch.addmm(g, slopes.mul_(g @ V), V.mT)
-        through = torch.baddbmm(states[:-1].mT @ h, gradients.mT, ctx.activation(before), alpha=-2)
+        through = torch.baddbmm(states.mT @ h, gradients.mT, ctx.activation(before), alpha=-2)
         return None, g, through, h.sum(1)
 
 
-def _room(x: States, stack: Stack) -> tuple[Float[Tensor, "depth batch m"], Float[Tensor, "depth+1 batch n"]]:
-    """Return room for every z, and for every state with the first filled in."""
-    depth, _, units = stack.shape
-    states = x.new_empty(depth + 1, *x.shape)
-    states[0] = x
-    return x.new_empty(depth, len(x), units), states
+def _filled(bias: Biases, batch: int) -> Float[Tensor, "depth batch m"]:
+    """Return every layer's bias for every example: in place of z, until the product is added."""
+    return bias.unsqueeze(1).repeat(1, batch, 1)
