@@ -33,7 +33,7 @@ from orthobook import activations
 from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
 from orthobook.orthogonal import haar, retract
-from orthobook.stacked import FeedforwardStack, ReflectionStack
+from orthobook.stacked import FeedforwardStack, ReflectionStack, parts
 
 __all__ = [
     "Absolute",
@@ -192,7 +192,8 @@ class Block(ABC):
     def retract_(self, stacks: Parameters) -> None:
         """Move parameters, in place, to the nearest ones that the constrained mode allows: the orthogonal ones."""
         for name in self.orthogonal:
-            stacks[name].copy_(retract(stacks[name]))
+            for part in parts(stacks[name]):
+                stacks[name][part].copy_(retract(stacks[name][part]))
 
     def __getstate__(self) -> dict[str, object]:
         # Options alone: an activation that was looked up holds functions, which cannot be pickled.

@@ -23,7 +23,9 @@ from torch.autograd.function import once_differentiable
 
 from orthobook.activations import Activation
 
-__all__ = ["FeedforwardStack", "ReflectionStack"]
+__all__ = ["FeedforwardStack", "ReflectionStack", "parts"]
+
+CACHE = 2**23  # bytes of a part
 
 States = Float[Tensor, "batch n"]
 Stack = Float[Tensor, "depth n m"]
@@ -46,13 +48,18 @@ class FeedforwardStack(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: States) -> tuple[None, States, Stack, Biases]:
-        """Go back through the layers, then multiply for all parameters at once."""
+        """Go back through a few layers, multiply for all their parameters at once, and so on."""
         x, before, weight = ctx.saved_tensors
-        h = ctx.activation.derivative(before)
-        for slopes, W in zip(reversed(h.unbind()), reversed(weight.unbind()), strict=True):
-            g = slopes.mul_(g) @ W
-        states = torch.cat((x.unsqueeze(0), ctx.activation(before[:-1])))
-        return None, g, h.mT @ states, h.sum(1)
+        to_weight, to_bias = torch.empty_like(weight), weight.new_empty(weight.shape[:2])
+        for part in reversed(parts(before)):
+            h = ctx.activation.derivative(before[part])
+            for slopes, W in zip(reversed(h.unbind()), reversed(weight[part].unbind()), strict=True):
+                g = slopes.mul_(g) @ W
+            first = x if part.start == 0 else ctx.activation(before[part.start - 1])
+            states = torch.cat((first.unsqueeze(0), ctx.activation(before[part][:-1])))
+            torch.bmm(h.mT, states, out=to_weight[part])
+            torch.sum(h, 1, out=to_bias[part])
+        return None, g, to_weight, to_bias
 
 
 class ReflectionStack(Function):
@@ -72,15 +79,32 @@ class ReflectionStack(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: States) -> tuple[None, States, Stack, Biases]:
-        """Go back through the layers, then multiply for all parameters at once."""
+        """Go back through a few layers, multiply for all their parameters at once, and so on."""
         before, states, frame = ctx.saved_tensors
-        h, gradients = ctx.activation.derivative(before).mul_(-2), torch.empty_like(states)
-        layers = zip(reversed(h.unbind()), reversed(gradients.unbind()), reversed(frame.unbind()), strict=True)
-        for slopes, after, V in layers:
-            after.copy_(g)
-            g = torch.addmm(g, slopes.mul_(g @ V), V.mT)
-        through = torch.baddbmm(states.mT @ h, gradients.mT, ctx.activation(before), alpha=-2)
-        return None, g, through, h.sum(1)
+        to_frame, to_bias = torch.empty_like(frame), frame.new_empty(frame.shape[::2])
+        for part in reversed(parts(before)):
+            h, gradients = ctx.activation.derivative(before[part]).mul_(-2), torch.empty_like(states[part])
+            layers = zip(
+                reversed(h.unbind()), reversed(gradients.unbind()), reversed(frame[part].unbind()), strict=True
+            )
+            for slopes, after, V in layers:
+                after.copy_(g)
+                g = torch.addmm(g, slopes.mul_(g @ V), V.mT)
+            torch.bmm(states[part].mT, h, out=to_frame[part])
+            to_frame[part].baddbmm_(gradients.mT, ctx.activation(before[part]), alpha=-2)
+            torch.sum(h, 1, out=to_bias[part])
+        return None, g, to_frame, to_bias
+
+
+def parts(stack: Float[Tensor, "depth ..."]) -> list[slice]:
+    """Return slices of a stack that fit a processor's cache; on other devices the whole as one.
+
+    What is computed for one part is used while it is near, and a short-lived result is small enough for its memory to
+    be used again: new memory costs more than many a product of small matrices.
+    """
+    depth = len(stack)
+    layers = max(1, CACHE // (stack[0].numel() * stack.element_size())) if stack.device.type == "cpu" else depth
+    return [slice(start, min(start + layers, depth)) for start in range(0, depth, layers)]
 
 
 def _filled(bias: Biases, batch: int) -> Float[Tensor, "depth batch m"]:

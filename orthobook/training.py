@@ -271,7 +271,7 @@ class Training(Iterator[Measurement]):
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep what a step frees, for the next: fetching it again took a third of a step's time.
+    """Let the C library keep what a step frees for the next step: to fetch it again page by page costs time.
 
     glibc gives memory back to the system by thresholds, which it raises, for good, to the size of the largest block
     that it has seen freed, up to 32 MiB. This is such a block. Nothing is written to it, so it takes no memory.
