@@ -13,6 +13,7 @@ VENV_PYTHON = .venv/bin/python
 JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book
 BUILD_FLAGS ?=
 
+BENCHMARKS = training_step architectures jacobian depth initialisation startup
 PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope
 
 .DEFAULT_GOAL = help
@@ -63,7 +64,7 @@ lab: environment
 	@cd book && ../$(VENV_PYTHON) -m jupyterlab
 
 bench: environment
-	@for script in training_step jacobian; do echo "== benchmarks/$$script.py"; $(VENV_PYTHON) benchmarks/$$script.py || exit 1; done
+	@for script in $(BENCHMARKS); do echo "== benchmarks/$$script.py"; $(VENV_PYTHON) benchmarks/$$script.py || exit 1; done
 
 notebooks: environment
 	$(VENV_PYTHON) scripts/normalise_notebooks.py

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from itertools import accumulate
-from operator import itemgetter
-from pathlib import Path
 
 import torch
-from timing import interleaved, options, print_facts, print_table, ratios, spread
+from memory import peak_bytes
+from timing import Report, interleaved, milliseconds, parsed, parser, ratios, sizes
 from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile, record_function
 
 import orthobook as ob
 
@@ -63,52 +58,35 @@ def candidates(net: ob.DeepNetwork, x: Tensor) -> dict[str, Callable[[], Tensor]
     }
 
 
-def peak_bytes(calls: Mapping[str, Callable[[], object]]) -> dict[str, int]:
-    """Return the most memory that each call's tensors took at one time, beyond what was there before."""
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            for name, call in calls.items():
-                with record_function(name):
-                    call()
-        profiler.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
-    changes = [(event["ts"], event["args"]["Bytes"]) for event in events if event["name"] == "[memory]"]
-    changes.sort(key=itemgetter(0))  # of two at one time the first stays first
-    spans = {event["name"]: (event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] in calls}
-    return {
-        name: max(accumulate(size for time, size in changes if spans[name][0] <= time <= spans[name][1]))
-        for name in calls
-    }
-
-
 def main() -> None:
     """Time, compare, measure memory, and print the tables."""
-    arguments = options("Time the Jacobian and measure its memory, against autograd.", batch=32)
+    arguments = parsed(sizes(parser("Time the Jacobian and measure its memory."), depth=100, width=64, batch=32))
     x = torch.randn(arguments.batch, INPUTS)
     calls = candidates(network(arguments, arguments.depth), x)
     results = {name: call() for name, call in calls.items()}
     seconds = interleaved(calls, arguments.repetitions)
 
-    print_facts(arguments)
-    rows = [
-        [
-            name,
-            spread([1e3 * value for value in values]),
-            spread(ratios(values, seconds[OURS])),
-            f"{(results[name] - results[OURS]).abs().max().item():.1e}",
-        ]
+    report = Report("jacobian", arguments)
+    rows = {
+        name: {
+            "milliseconds": milliseconds(values),
+            f"relative to {OURS}": ratios(values, seconds[OURS]),
+            "largest difference": f"{(results[name] - results[OURS]).abs().max().item():.1e}",
+        }
         for name, values in seconds.items()
-    ]
-    print_table(["Jacobian", "milliseconds", f"relative to {OURS}", "largest difference"], rows)
+    }
+    report.table("Jacobian", rows)
 
     depths = [max(1, arguments.depth // 2), arguments.depth, 2 * arguments.depth]
     calls_by_depth = {depth: candidates(network(arguments, depth), x) for depth in depths}
     peaks = peak_bytes(
         {f"{name}, {depth}": call for depth, row in calls_by_depth.items() for name, call in row.items()}
     )
-    rows = [[name, *(f"{peaks[f'{name}, {depth}'] / 2**20:.3f}" for depth in depths)] for name in calls]
-    print_table(["peak memory, MiB", *(f"depth {depth}" for depth in depths)], rows)
+    report.table(
+        "peak memory, MiB",
+        {name: {f"depth {depth}": f"{peaks[f'{name}, {depth}'] / 2**20:.3f}" for depth in depths} for name in calls},
+    )
+    report.close()
 
 
 if __name__ == "__main__":

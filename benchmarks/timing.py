@@ -1,14 +1,18 @@
-"""What the benchmarks share: options, facts about the machine, interleaved timing, and tables of ratios."""
+"""What the benchmarks share: options, facts about the machine, interleaved timing, and tables, printed and stored."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,45 +21,91 @@ import orthobook as ob
 # A call that follows another one finds cold caches: of this many in a row, the median is kept.
 BURST = 3
 
+Cell = float | Sequence[float] | str  # a number, a sample of which median and quartiles are shown, or words
 
-def options(description: str, *, batch: int) -> argparse.Namespace:
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a command line with the options that all benchmarks have."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    result.add_argument("--repetitions", type=positive, default=25, help=f"rounds of {BURST} calls of every row")
+    result.add_argument("--threads", type=positive, default=min(2, os.cpu_count() or 1), help="threads of torch")
+    result.add_argument("--seed", type=int, default=0, help="seed of data and parameters")
+    result.add_argument("--store", type=Path, help="a file to which the tables are appended, as one line of JSON")
+    return result
+
+
+def sizes(result: argparse.ArgumentParser, **defaults: int) -> argparse.ArgumentParser:
+    """Add the options for sizes: depth, width, batch, as far as they are given."""
+    meanings = {"depth": "layers of the trunk", "width": "width of the trunk", "batch": "inputs at a time"}
+    for name, default in defaults.items():
+        result.add_argument(f"--{name}", type=positive, default=default, help=meanings[name])
+    return result
+
+
+def parsed(result: argparse.ArgumentParser) -> argparse.Namespace:
     """Read the command line, and set torch's threads and seed as it says."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--depth", type=_positive, default=100, help="layers of the trunk")
-    parser.add_argument("--width", type=_positive, default=64, help="width of the trunk")
-    parser.add_argument("--batch", type=_positive, default=batch, help="inputs at a time")
-    parser.add_argument("--repetitions", type=_positive, default=25, help=f"rounds of {BURST} calls of every row")
-    parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count() or 1), help="threads of torch")
-    parser.add_argument("--seed", type=int, default=0, help="seed of data and parameters")
-    arguments = parser.parse_args()
+    arguments = result.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     return arguments
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
 
 
-def print_facts(arguments: argparse.Namespace) -> None:
-    """Print what the numbers depend on: machine, versions, date and options."""
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.system()}, {_processor()}")
-    print(f"python {platform.python_version()}, torch {torch.__version__}, orthobook {ob.__version__}")
-    print("cpu, float32, " + ", ".join(f"{name} {value}" for name, value in vars(arguments).items()))
-    print("Medians over the repetitions, quartiles in brackets; ratios are taken within each repetition.")
-    print()
+@dataclass
+class Report:
+    """The tables of one benchmark with what they depend on: printed as they come, and stored at the end if asked."""
+
+    benchmark: str
+    arguments: argparse.Namespace
+    tables: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        options = {name: value for name, value in vars(self.arguments).items() if name != "store"}
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "orthobook": ob.__version__}
+        machine = f"{_processor()}, {os.cpu_count()} cores"
+        date = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+        self.facts |= {"date": date, "machine": machine, "versions": versions, "options": options}
+        print(f"{date} UTC, {platform.system()}, {machine}")
+        print(", ".join(f"{name} {version}" for name, version in versions.items()))
+        print("cpu, float32, " + ", ".join(f"{name} {value}" for name, value in options.items()))
+        print("Medians over the repetitions, quartiles in brackets; ratios are taken within each repetition.")
+        print()
+
+    def table(self, title: str, rows: Mapping[str, Mapping[str, Cell]]) -> None:
+        """Print and keep a table: cells by row and column."""
+        header = [title, *next(iter(rows.values()))]
+        print_table(header, [[name, *(_shown(cell) for cell in row.values())] for name, row in rows.items()])
+        self.tables[title] = {
+            name: {column: _stored(cell) for column, cell in row.items()} for name, row in rows.items()
+        }
+
+    def fact(self, words: str, cell: Cell) -> None:
+        """Print and keep one number."""
+        print(f"{words:<42} {_shown(cell)}")
+        self.facts[words] = _stored(cell)
+
+    def close(self) -> None:
+        """Append to the file that was asked for."""
+        if self.arguments.store is not None:
+            line = json.dumps({"benchmark": self.benchmark, **self.facts, "tables": self.tables}, ensure_ascii=False)
+            with self.arguments.store.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:  # not Linux
-        names = []
-    return f"{os.cpu_count()} × {names[0] if names else platform.processor() or platform.machine()}"
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
@@ -84,10 +134,32 @@ def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[flo
     return [above / below for above, below in zip(numerator, denominator, strict=True)]
 
 
+def milliseconds(seconds: Sequence[float]) -> list[float]:
+    """Return times in milliseconds."""
+    return [1e3 * value for value in seconds]
+
+
+def quartiles(values: Sequence[float]) -> list[float]:
+    """Return median, lower and upper quartile."""
+    places = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
+    return torch.tensor(values, dtype=torch.float64).quantile(places).tolist()
+
+
 def spread(values: Sequence[float]) -> str:
     """Return the median and the quartiles as text."""
-    quartiles = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64))
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles.tolist())
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(values))
+
+
+def _shown(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:.3g}" if isinstance(cell, (int, float)) else spread(cell)
+
+
+def _stored(cell: Cell) -> Any:
+    if isinstance(cell, (str, int, float)):
+        return cell
+    return [float(f"{value:.4g}") for value in quartiles(cell)]
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

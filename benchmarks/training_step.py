@@ -1,43 +1,30 @@
-"""One training step of a deep orthogonal network against the same network in plain torch and parametrised.
+"""One training step of a deep orthogonal network against other ways to take it, and against its matrix products alone.
 
 A step is forward, cross-entropy, backward and Adam, then the retraction where the mode asks for it. The network is the
-shifted fold x ↦ |Wx + b + τ| − τ, the same function with the same initial parameters in every row; the data are
-Gaussian, in memory.
+shifted fold x ↦ |Wx + b| − τ, the same function with the same initial parameters in every row; the data are Gaussian,
+in memory. The floor is what no way can avoid: the products Wx forward and back, and those of the weights' gradients.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import cycle, islice
+from itertools import islice
 from typing import Any
 
+import peers
 import torch
-from timing import BURST, interleaved, options, print_facts, print_table, ratios, spread
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils import parametrizations
+from timing import BURST, Report, interleaved, milliseconds, parsed, parser, ratios, sizes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import orthobook as ob
+from orthobook.stacked import parts
 
 INPUTS, CLASSES = 784, 10
 WARM_UP = 20  # steps of every row before the first that is timed
-FREE, CONSTRAINED = "orthobook, free", "orthobook, constrained"
+FLOOR, FREE, CONSTRAINED = "matrix products alone", "orthobook, free", "orthobook, constrained"
 SEQUENTIAL, FUSED = "nn.Sequential, Adam", "nn.Sequential, fused Adam"
-MAPS = ("cayley", "matrix_exp", "householder")
-
-
-class Fold(nn.Module):
-    """An activation of orthobook as a module."""
-
-    def __init__(self, activation: ob.activations.Activation) -> None:
-        super().__init__()
-        self.activation = activation
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.activation(z)
 
 
 class Retractions(TorchDispatchMode):
@@ -59,91 +46,126 @@ def gaussian_data(batch: int) -> ob.Dataset:
     return ob.Dataset("gaussian", train=split, test=split, classes=classes, image_shape=(INPUTS,))
 
 
-def network(arguments: argparse.Namespace) -> ob.DeepNetwork:
-    """Return the shifted fold network, always with the same parameters."""
-    sizes = {"depth": arguments.depth, "width": arguments.width, "inputs": INPUTS, "classes": CLASSES}
-    return ob.build("shifted-fold", **sizes, seed=arguments.seed, device="cpu")
+def network(arguments: argparse.Namespace, architecture: str = "shifted-fold") -> ob.DeepNetwork:
+    """Return a network, always with the same parameters."""
+    size = {"depth": arguments.depth, "width": arguments.width, "inputs": INPUTS, "classes": CLASSES}
+    return ob.build(architecture, **size, seed=arguments.seed, device="cpu")
 
 
-def sequential(net: ob.DeepNetwork, orthogonal_map: str | None = None) -> nn.Sequential:
-    """Return a network's copy as a list of modules, its weights parametrised by a map onto the orthogonal group."""
-    layers: list[nn.Module] = []
-    for layer in net.layers():
-        linear = nn.Linear(net.width, net.width)
-        linear.load_state_dict(layer)
-        if orthogonal_map is not None:
-            parametrizations.orthogonal(linear, orthogonal_map=orthogonal_map)
-        layers += [linear, Fold(net.block.activation)]
-    return nn.Sequential(net.embedding, *layers, net.classifier)
+def products(arguments: argparse.Namespace) -> Iterator[None]:
+    """Do a step's matrix products and nothing else, into memory that is there: one step for each ``next``."""
+    depth, width, batch = arguments.depth, arguments.width, arguments.batch
+    weights, rows = torch.randn(depth, width, width), torch.randn(depth, batch, width)
+    images, embedding = torch.randn(batch, INPUTS), torch.randn(width, INPUTS)
+    to_weights, to_embedding = torch.empty_like(weights), torch.empty_like(embedding)
+    state = torch.empty(batch, width)
+    pairs = list(zip(rows.unbind(), weights.unbind(), strict=True))
+    while True:
+        torch.mm(images, embedding.mT, out=state)
+        for x, weight in pairs:
+            torch.mm(x, weight.mT, out=state)
+        for x, weight in reversed(pairs):
+            torch.mm(x, weight, out=state)
+        torch.bmm(rows.mT, rows, out=to_weights)
+        torch.mm(state.mT, images, out=to_embedding)
+        yield
 
 
-def plain_steps(model: nn.Module, data: ob.Dataset, config: ob.TrainingConfig, *, fused: bool) -> Iterator[float]:
-    """Train with torch alone, one step for each loss that is asked for."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=fused or None)
-    for batch in cycle(torch.randperm(len(data.train)).split(config.batch_size)):
-        optimiser.zero_grad()
-        loss = functional.cross_entropy(model(data.train.images[batch]), data.train.labels[batch])
-        loss.backward()
-        optimiser.step()
-        yield loss.item()
-
-
-def candidates(arguments: argparse.Namespace, data: ob.Dataset, steps: int) -> dict[str, Iterator[object]]:
+def candidates(arguments: argparse.Namespace, data: ob.Dataset, number: int) -> dict[str, Iterator[object]]:
     """Return one training run for each row of the table; ``next`` takes a step."""
-    config = partial(ob.TrainingConfig, steps=steps, batch_size=arguments.batch, seed=arguments.seed)
-    runs: dict[str, Iterator[object]] = {
+    config = partial(ob.TrainingConfig, steps=number, batch_size=arguments.batch, seed=arguments.seed)
+    ours = {
         f"orthobook, {mode}": ob.train(network(arguments), data, config(mode=mode), progress=False)
         for mode in ("free", "constrained", "penalised")
     }
-    for name, fused in ((SEQUENTIAL, False), (FUSED, True)):
-        runs[name] = plain_steps(sequential(network(arguments)), data, config(), fused=fused)
-    for name in MAPS:  # with the faster Adam
-        runs[f"parametrised, {name}"] = plain_steps(sequential(network(arguments), name), data, config(), fused=True)
-    return runs
+    ours["orthobook, constrained, bfloat16"] = ob.train(
+        network(arguments), data, config(products="bfloat16"), progress=False
+    )
+    return {FLOOR: products(arguments), **ours, **plain(arguments, data, config())} | {
+        name: iterator for name, (iterator, _) in orthogonal_peers(arguments, data, config()).items()
+    }
 
 
-def iterations_per_step(arguments: argparse.Namespace, data: ob.Dataset, steps: int, timed: int) -> float:
+def plain(arguments: argparse.Namespace, data: ob.Dataset, config: ob.TrainingConfig) -> dict[str, Iterator[float]]:
+    """Return the rows of plain torch, with nothing kept orthogonal."""
+    rows = {}
+    for name, fused in ((SEQUENTIAL, None), (FUSED, True)):
+        model = peers.sequential(network(arguments))
+        rows[name] = peers.steps(model, data, config, torch.optim.Adam(model.parameters(), 3e-3, fused=fused))
+    return rows
+
+
+def orthogonal_peers(
+    arguments: argparse.Namespace, data: ob.Dataset, config: ob.TrainingConfig
+) -> dict[str, tuple[Iterator[float], torch.nn.Module]]:
+    """Return the rows that keep weights orthogonal as other libraries do, with their models."""
+    maps = list(peers.MAPS)
+    if peers.installed("geotorch"):
+        maps += ["geotorch cayley", "geotorch expm"]
+    models: dict[str, torch.nn.Module] = {}
+    for name in maps:
+        models[f"{name}, layer by layer"] = peers.sequential(network(arguments), name)
+        models[f"{name}, one stack"] = peers.stacked(network(arguments), name)
+    rows = {
+        name: (peers.steps(model, data, config, torch.optim.Adam(model.parameters(), 3e-4, fused=True)), model)
+        for name, model in models.items()
+    }
+    if geoopt := peers.installed("geoopt"):
+        model = peers.riemannian(network(arguments), geoopt)
+        optimiser = geoopt.optim.RiemannianAdam(model.parameters(), 3e-4)
+        rows["geoopt, one stack"] = peers.steps(model, data, config, optimiser), model
+    return rows
+
+
+def iterations_per_step(arguments: argparse.Namespace, data: ob.Dataset, number: int, timed: int) -> float:
     """Repeat the constrained run, which is the same to the bit, and count over the steps that were timed."""
-    run = candidates(arguments, data, steps)[CONSTRAINED]
+    net = network(arguments)
+    config = ob.TrainingConfig(steps=number, batch_size=arguments.batch, seed=arguments.seed)
+    run = ob.train(net, data, config, progress=False)
     for _ in islice(run, WARM_UP):
         pass
     with Retractions() as counter:
         for _ in islice(run, timed):
             pass
-    return counter.iterations / timed
+    return counter.iterations / timed / len(parts(net.trunk["weight"]))
 
 
 def main() -> None:
     """Time, and print the table."""
-    arguments = options("Time one training step, constrained, free, and in plain torch.", batch=128)
+    arguments = parsed(sizes(parser("Time one training step."), depth=100, width=64, batch=128))
     timed = BURST * arguments.repetitions
-    steps = max(ob.TrainingConfig().steps, WARM_UP + timed)
+    number = max(ob.TrainingConfig().steps, WARM_UP + timed)
     data = gaussian_data(arguments.batch)
-    runs = candidates(arguments, data, steps)
+    report = Report("training step", arguments)
+    runs = candidates(arguments, data, number)
     for run in runs.values():
         for _ in islice(run, WARM_UP):
             pass
-    seconds = interleaved({name: partial(next, run) for name, run in runs.items()}, arguments.repetitions)
-
-    print_facts(arguments)
-    rows = [
-        [
-            name,
-            spread([1e3 * value for value in values]),
-            spread(ratios(values, seconds[FREE])),
-            spread(ratios(values, seconds[SEQUENTIAL])),
-        ]
-        for name, values in seconds.items()
-    ]
-    print_table(["one training step", "milliseconds", "relative to free", "relative to nn.Sequential"], rows)
-    # In every repetition, the fastest of the maps.
-    parametrised = [min(row) for row in zip(*(seconds[f"parametrised, {name}"] for name in MAPS), strict=True)]
-    print(f"constrained / free                       {spread(ratios(seconds[CONSTRAINED], seconds[FREE]))}")
-    print(f"constrained / nn.Sequential              {spread(ratios(seconds[CONSTRAINED], seconds[SEQUENTIAL]))}")
-    print(f"constrained / nn.Sequential, fused Adam  {spread(ratios(seconds[CONSTRAINED], seconds[FUSED]))}")
-    print(f"fastest parametrisation / constrained    {spread(ratios(parametrised, seconds[CONSTRAINED]))}")
-    iterations = iterations_per_step(arguments, data, steps, timed)
-    print(f"Steps {WARM_UP + 1} to {WARM_UP + timed} of {steps}; retraction: {iterations:.2f} iterations a step.")
+    calls: dict[str, Callable[[], object]] = {name: partial(next, run) for name, run in runs.items()}
+    seconds = interleaved(calls, arguments.repetitions)
+    report.table(
+        "one training step",
+        {
+            name: {
+                "milliseconds": milliseconds(values),
+                "relative to free": ratios(values, seconds[FREE]),
+                "relative to constrained": ratios(values, seconds[CONSTRAINED]),
+            }
+            for name, values in seconds.items()
+        },
+    )
+    peer = [name for name in seconds if name.endswith(("layer by layer", "one stack"))]
+    fastest = [min(row) for row in zip(*(seconds[name] for name in peer), strict=True)]
+    report.fact("free / matrix products alone", ratios(seconds[FREE], seconds[FLOOR]))
+    report.fact("constrained / free", ratios(seconds[CONSTRAINED], seconds[FREE]))
+    report.fact("constrained / nn.Sequential", ratios(seconds[CONSTRAINED], seconds[SEQUENTIAL]))
+    report.fact("constrained / nn.Sequential, fused Adam", ratios(seconds[CONSTRAINED], seconds[FUSED]))
+    report.fact("fastest orthogonal peer / constrained", ratios(fastest, seconds[CONSTRAINED]))
+    iterations = iterations_per_step(arguments, data, number, timed)
+    report.fact("iterations of the retraction in a step", iterations)
+    # 2n³ for each of three products of an iteration, against 6Bn² of the step itself
+    report.fact("constrained / free by counting", 1 + iterations * arguments.width / arguments.batch)
+    report.close()
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Activation:
 
 def _sign(z: Tensor) -> Tensor:
     """Return ±1, with +1 at 0: the slope of |z| from the right."""
-    return torch.where(z < 0, -1.0, 1.0).to(z.dtype)
+    return torch.sign(z).add_(0.5).sign_()  # where() with two numbers takes ten times as long
 
 
 identity = Activation("identity", lambda z: z, torch.ones_like, slopes=(1.0,), breakpoints=())

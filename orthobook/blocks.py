@@ -33,6 +33,7 @@ from orthobook import activations
 from orthobook._checks import finite_number, whole_number
 from orthobook.activations import Activation
 from orthobook.orthogonal import haar, retract
+from orthobook.stacked import FeedforwardStack, ReflectionStack, parts
 
 __all__ = [
     "Absolute",
@@ -153,6 +154,8 @@ class Block(ABC):
         own = vars(cls).keys()
         if own & {"forward", "affine", "bend"} and not own & {"lipschitz", "norms", "bend_lipschitz"}:
             setattr(cls, "lipschitz", Block.lipschitz)  # noqa: B010  another map: the bound of its base may be wrong
+        if own & {"forward", "affine", "bend", "layers"} and "propagate" not in own:
+            setattr(cls, "propagate", Block.propagate)  # noqa: B010  and so may be what its base does to all layers
 
     def __post_init__(self) -> None:  # noqa: B027 (most layers have nothing to check)
         """Check those options that can be checked without knowing the network."""
@@ -189,7 +192,8 @@ class Block(ABC):
     def retract_(self, stacks: Parameters) -> None:
         """Move parameters, in place, to the nearest ones that the constrained mode allows: the orthogonal ones."""
         for name in self.orthogonal:
-            stacks[name].copy_(retract(stacks[name]))
+            for part in parts(stacks[name]):
+                stacks[name][part].copy_(retract(stacks[name][part]))
 
     def __getstate__(self) -> dict[str, object]:
         # Options alone: an activation that was looked up holds functions, which cannot be pickled.
@@ -202,6 +206,15 @@ class Block(ABC):
     @abstractmethod
     def forward(self, x: Points, **layer: Tensor) -> Points:
         """Apply one layer, given its parameters."""
+
+    def propagate(self, x: Points, stacks: Parameters) -> Points:
+        """Apply all layers, for a gradient of first order: in as few operations of autograd as the kind allows.
+
+        A class that changes what its layers do does not inherit a faster way.
+        """
+        for layer in self.layers(stacks):
+            x = self.forward(x, **layer)
+        return x
 
     @abstractmethod
     def push(self, x: Points, tangents: Tangents, **layer: Tensor) -> tuple[Points, Tangents]:
@@ -286,6 +299,10 @@ class Feedforward(Block):
     def forward(self, x: Points, *, weight: Tensor, bias: Bias, **more: Tensor) -> Points:
         """Return σ(Wx + b)."""
         return self.bend(self.affine(x, weight, bias), **more)
+
+    def propagate(self, x: Points, stacks: Parameters) -> Points:
+        """Apply all layers, as one operation of autograd, in the precision of the states."""
+        return FeedforwardStack.apply(self.activation, x, stacks["weight"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(
         self, x: Points, tangents: Tangents, *, weight: Tensor, bias: Bias, **more: Tensor
@@ -486,6 +503,10 @@ class ModifiedResidual(Block):
     def forward(self, x: Points, *, frame: Frame, bias: Bias) -> Points:
         """Return x − 2V relu(Vᵀx + b)."""
         return torch.addmm(x, self.activation(torch.addmm(bias, x, frame)), frame.mT, alpha=-2)
+
+    def propagate(self, x: Points, stacks: Parameters) -> Points:
+        """Apply all layers, as one operation of autograd, in the precision of the states."""
+        return ReflectionStack.apply(self.activation, x, stacks["frame"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:
         """Push tangents v ↦ v − 2V (1[Vᵀx + b ≥ 0] ⊙ Vᵀv)."""

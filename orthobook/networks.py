@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
+from torch.utils.checkpoint import checkpoint
 
 from orthobook._checks import whole_number
 from orthobook.blocks import Block, Points, block, gaussian
@@ -238,6 +239,30 @@ class DeepNetwork(nn.Module):
         for layer in self.layers():
             state = self.block.forward(state, **layer)
         return state
+
+    def training_logits(
+        self, x: Float[Tensor, "batch inputs"], *, segment: int | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the logits as ``net(x)`` does, faster where the kind of layer allows it, for a training step.
+
+        They can be differentiated once, by ``backward``, but not twice and not by ``torch.func``.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, inputs)
+            The inputs.
+        segment : int, optional
+            Keep the states between segments of so many layers only, and compute those within again on the way back
+            (activation checkpointing): a third more work for a fraction of the memory, least at √L.
+        """
+        state, trunk = self.embed(x), dict(self.trunk.items())
+        if segment is None:
+            state = self.block.propagate(state, trunk)
+        else:
+            for parts in zip(*(stack.split(segment) for stack in trunk.values()), strict=True):
+                layers = dict(zip(trunk, parts, strict=True))
+                state = checkpoint(self.block.propagate, state, layers, use_reentrant=False, preserve_rng_state=False)
+        return self.classifier(state.flatten(1))
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of every class."""

@@ -15,6 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Literal, get_args
 
@@ -31,6 +32,7 @@ from orthobook.networks import DeepNetwork
 __all__ = ["Evaluation", "Measurement", "Mode", "Training", "TrainingConfig", "TrainingDiverged", "evaluate", "train"]
 
 Mode = Literal["free", "penalised", "constrained"]
+Products = Literal["full", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +55,17 @@ class TrainingConfig:
     depth_exponent: float = 0.5  # p
     penalty: float = 1.0  # λ of the penalised mode; the other modes do not use it
     seed: int = 0  # order of the examples
+    products: Products = "full"  # precision of the network's matrix products; what is orthogonal stays in full
+    segment: int | None = None  # layers whose states are computed again on the way back, to save memory; None keeps all
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"unknown mode {self.mode!r}; allowed: {', '.join(get_args(Mode))}")
-        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
-            whole_number(name, getattr(self, name), least=least)
+        if self.products not in get_args(Products):
+            raise ValueError(f"unknown products {self.products!r}; allowed: {', '.join(get_args(Products))}")
+        for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("segment", 1)):
+            if (name, self.segment) != ("segment", None):
+                whole_number(name, getattr(self, name), least=least)
         finite_number("depth_exponent", self.depth_exponent)
         for name in ("learning_rate", "penalty"):
             finite_number(name, getattr(self, name), positive=True)
@@ -182,6 +189,7 @@ class Training(Iterator[Measurement]):
             raise ValueError(f"batch_size must be at most the {examples} training examples, got {config.batch_size}")
         self.net, self.config = net, config
         self.history: list[Measurement] = []
+        _keep_freed_memory()
         self._images, self._labels = data.train.images.to(net.device), data.train.labels.to(net.device)
         self._optimiser = _optimiser(net, config)
         self._schedule = torch.optim.lr_scheduler.LinearLR(self._optimiser, 1.0, 0.0, total_iters=config.steps)
@@ -262,6 +270,15 @@ class Training(Iterator[Measurement]):
         return TrainingDiverged(f"training diverged at step {step}: {what}. {advice}", self.history)
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a step frees for the next step: to fetch it again page by page costs time.
+
+    glibc gives memory back to the system by thresholds, which it raises, for good, to the size of the largest block
+    that it has seen freed, up to 32 MiB. This is such a block. Nothing is written to it, so it takes no memory.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
 def _optimiser(net: DeepNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
     ends = [*net.embedding.parameters(), *net.classifier.parameters()]
     groups: list[dict[str, Any]] = [
@@ -279,7 +296,8 @@ def _gradient(
 ) -> tuple[float, float, float]:
     """Fill the parameters' gradients; return the loss, the accuracy and the gradient's norm."""
     net.zero_grad(set_to_none=True)
-    logits = net(images)
+    with torch.autocast(net.device.type, torch.bfloat16) if config.products == "bfloat16" else nullcontext():
+        logits = net.training_logits(images, segment=config.segment).to(net.dtype)
     loss = functional.cross_entropy(logits, labels)
     penalty = config.penalty * net.orthogonality_penalty() if config.mode == "penalised" else 0.0
     (loss + penalty).backward()

@@ -1,6 +1,7 @@
 """The benchmarks run, compare equals with equals, and print what they say. No test asserts a time."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -48,20 +49,29 @@ def check_spreads(cells):
         assert high > 0
 
 
-def test_training_step_prints_a_row_for_every_candidate():
-    done = run("training_step.py", "--depth=3", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
+def test_training_step_prints_and_stores_a_row_for_every_candidate(tmp_path):
+    store = tmp_path / "benchmarks.jsonl"
+    size = ("--depth=3", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
+    done = run("training_step.py", *size, f"--store={store}")
     assert done.returncode == 0, done.stderr
-    assert "depth 3, width 8, batch 4, repetitions 2, threads 1, seed 0" in done.stdout
     assert f"torch {torch.__version__}" in done.stdout
     rows = table(done.stdout, "one training step")
-    assert len(rows) == 8
+    assert len(rows) >= 13  # more where optional libraries are installed
     for cells in rows.values():
         assert len(cells) == 3
         check_spreads(cells)
     assert rows["orthobook, free"][1] == "1.00 [1.00, 1.00]"
-    assert rows["nn.Sequential, Adam"][2] == "1.00 [1.00, 1.00]"
-    assert len(re.findall(r"^(?:constrained|fastest parametrisation) / .*\]$", done.stdout, re.MULTILINE)) == 4
-    assert float(re.search(r"retraction: (\S+) iterations", done.stdout).group(1)) >= 1
+    assert rows["orthobook, constrained"][2] == "1.00 [1.00, 1.00]"
+    stored = json.loads(store.read_text())
+    assert stored["benchmark"] == "training step"
+    assert stored["options"] == {"repetitions": 2, "threads": 1, "seed": 0, "depth": 3, "width": 8, "batch": 4}
+    assert stored["tables"]["one training step"].keys() == rows.keys()
+    assert stored["iterations of the retraction in a step"] >= 1
+    facts = ("free / matrix products alone", "constrained / free", "fastest orthogonal peer / constrained")
+    for fact in facts:
+        assert f"{fact} " in done.stdout
+        median, low, high = stored[fact]
+        assert 0 < low <= median <= high
 
 
 def test_jacobian_prints_times_differences_and_memory():
@@ -80,6 +90,34 @@ def test_jacobian_prints_times_differences_and_memory():
     assert memory["autograd by rows, frozen"][0] < memory["autograd by rows, frozen"][2]
 
 
+def test_every_architecture_has_a_row():
+    done = run("architectures.py", "--depth=2", "--width=8", "--batch=4", "--repetitions=1", "--threads=1")
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout, "training step by architecture")
+    assert tuple(rows) == ob.architectures("square")
+    for cells in rows.values():
+        check_spreads(cells)
+
+
+def test_depth_prints_time_and_memory_for_each_layer():
+    done = run("depth.py", "--width=8", "--batch=16", "--depths", "9", "36", "--repetitions=1", "--threads=1")
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout, "constrained training step")
+    assert list(rows) == [f"depth {depth}, {kept}" for depth in (9, 36) for kept in ("all states", "sqrt(L) states")]
+    memory = {name: float(cells[2]) for name, cells in rows.items()}
+    assert memory["depth 36, sqrt(L) states"] < memory["depth 36, all states"]
+
+
+def test_initialisation_and_startup_print_their_rows():
+    for script, title in (("initialisation.py", "orthogonal weights"), ("startup.py", "startup")):
+        done = run(script, "--repetitions=1", "--threads=1")
+        assert done.returncode == 0, done.stderr
+        rows = table(done.stdout, title)
+        assert len(rows) >= 2
+        for cells in rows.values():
+            check_spreads(cells)
+
+
 @pytest.mark.parametrize("script", ["training_step.py", "jacobian.py"])
 def test_a_size_below_one_is_refused(script):
     done = run(script, "--depth=0")
@@ -88,13 +126,23 @@ def test_a_size_below_one_is_refused(script):
 
 
 @pytest.mark.parametrize("orthogonal_map", [None, "cayley", "matrix_exp", "householder"])
-def test_the_candidates_are_one_network(benchmark_module, generator, orthogonal_map):
+@pytest.mark.parametrize("form", ["sequential", "stacked"])
+def test_the_candidates_are_one_network(benchmark_module, generator, form, orthogonal_map):
     module = benchmark_module("training_step")
     net = module.network(Namespace(depth=5, width=8, seed=0))
     with torch.no_grad():
         net.trunk["bias"].normal_(generator=generator)
     x = torch.randn(6, module.INPUTS, generator=generator)
-    torch.testing.assert_close(module.sequential(net, orthogonal_map)(x), net(x), rtol=0, atol=2e-5)
+    peer = getattr(benchmark_module("peers"), form)(net, orthogonal_map)
+    torch.testing.assert_close(peer(x), net(x), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("architecture", ob.architectures("square"))
+def test_a_list_of_layers_is_the_network(benchmark_module, generator, architecture):
+    module = benchmark_module("training_step")
+    net = module.network(Namespace(depth=3, width=8, seed=0), architecture)
+    x = torch.randn(6, module.INPUTS, generator=generator)
+    torch.testing.assert_close(benchmark_module("peers").layer_by_layer(net)(x), net(x), rtol=0, atol=2e-5)
 
 
 def test_iterations_of_the_retraction_are_counted(benchmark_module, generator):
@@ -117,7 +165,7 @@ def test_peak_memory_counts_what_is_alive_at_one_time(benchmark_module):
         for _ in range(4):
             torch.empty(256)
 
-    peaks = benchmark_module("jacobian").peak_bytes({"together": together, "in turn": in_turn})
+    peaks = benchmark_module("memory").peak_bytes({"together": together, "in turn": in_turn})
     assert peaks == {"together": 4 * 1024, "in turn": 1024}
 
 

@@ -105,6 +105,75 @@ def test_folds_really_happen(generator):
     assert torch.equal(J[0], J[1])
 
 
+@pytest.mark.parametrize("depth", [1, 6])
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_all_layers_in_one_operation_are_those_of_autograd(architecture, depth, precision, generator):
+    depth = min(depth, 3) if architecture in RECTANGULAR else depth
+    net = scatter_(network(architecture, depth, dtype=precision.dtype, **OPTIONS.get(architecture, {})), generator)
+    x = torch.randn(5, 20, generator=generator, dtype=precision.dtype)
+    direction = torch.randn(5, net.classes, generator=generator, dtype=precision.dtype)
+    logits = {method: method(x) for method in (net, net.training_logits)}
+    one_by_one, at_once = (torch.autograd.grad(y, [*net.parameters()], direction) for y in logits.values())
+    assert torch.allclose(*logits.values(), rtol=0, atol=precision.trunk)
+    for expected, gradient in zip(one_by_one, at_once, strict=True):
+        assert (gradient - expected).norm() <= precision.trunk * (1 + expected.norm())
+
+
+@pytest.mark.parametrize(
+    "architecture", ["shifted-fold", "modified-residual", "residual", "crelu", "conv-shifted-fold"]
+)
+def test_segments_save_memory_and_change_nothing(architecture, generator):
+    depth = 4 if architecture in RECTANGULAR else 30
+    net = scatter_(network(architecture, depth), generator)
+    x = torch.randn(5, 20, generator=generator, dtype=torch.float64)
+    gradients, kept = [], []
+    for segment in (None, 1, 5, depth + 1):
+        sizes = {}  # of the tensors kept for the way back, by address, as some are kept twice
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda kept_one, sizes=sizes: (sizes.update({kept_one.data_ptr(): kept_one.numel()}), kept_one)[1],
+            lambda kept_one: kept_one,
+        ):
+            loss = net.training_logits(x, segment=segment).square().sum()
+        gradients.append(torch.autograd.grad(loss, [*net.parameters()]))
+        kept.append(sum(sizes.values()))
+    for others in gradients[1:]:
+        assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(gradients[0], others, strict=True))
+    assert kept[2] < kept[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubled(blocks.ShiftedFold):
+    """Another map than its base's."""
+
+    def forward(self, x, **layer):
+        return 2 * super().forward(x, **layer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softened(blocks.ModifiedResidual):
+    """Another activation than its base's."""
+
+    activation = ob.activations.tanh
+
+
+@pytest.mark.parametrize("block", [Doubled(), Softened()])
+def test_a_subclass_trains_what_it_computes(block, generator):
+    net = DeepNetwork(block, 3, 8, 20, 3, generator=generator, dtype=torch.float64)
+    x = torch.randn(5, 20, generator=generator, dtype=torch.float64)
+    gradients = [torch.autograd.grad(y.square().sum(), [*net.parameters()]) for y in (net(x), net.training_logits(x))]
+    for expected, gradient in zip(*gradients, strict=True):
+        assert torch.allclose(gradient, expected)
+
+
+@pytest.mark.parametrize("architecture", ["shifted-fold", "modified-residual"])
+def test_training_logits_cannot_be_differentiated_twice_in_silence(architecture, generator):
+    net = network(architecture, depth=3)
+    y = net.training_logits(torch.randn(5, 20, generator=generator, dtype=torch.float64))
+    first = torch.autograd.grad(y.sum(), net.trunk["bias"], create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
 @pytest.mark.parametrize("architecture", EXACT)
 def test_networks_never_stretch(architecture, generator):
     """The trunk is 1-Lipschitz: distances between any two inputs' states never grow."""

@@ -177,6 +177,25 @@ def test_a_callers_autocast_does_not_freeze_the_weights(data):
     assert net.orthogonality_error() <= FLOAT32.layer
 
 
+@pytest.mark.parametrize("architecture", ["shifted-fold", "modified-residual", "maxmin"])
+def test_products_in_bfloat16_leave_orthogonality_as_it_is(architecture, data):
+    histories = {}
+    for products in ("full", "bfloat16"):
+        net = network(architecture, depth=5)
+        histories[products] = run(net, data, products=products, steps=60, learning_rate=1e-2)
+        assert histories[products][-1].accuracy > 0.9
+        assert net.orthogonality_error() <= FLOAT32.layer
+        assert net.dtype == torch.float32
+    losses = [[step.loss for step in history] for history in histories.values()]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05)  # three digits, through five layers
+    assert losses[0] != losses[1]
+
+
+def test_segments_change_no_measurement(data):
+    whole, parts = (run(network(), data, segment=segment) for segment in (None, 6))
+    assert [step.loss for step in parts] == pytest.approx([step.loss for step in whole], rel=1e-4)
+
+
 def test_leaving_the_loop_early_leaves_a_usable_network(data):
     net = network()
     for step in ob.train(net, data, config(), progress=False):
@@ -244,6 +263,8 @@ def test_evaluate_does_not_depend_on_its_batches(data):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"products": "float16"}, "unknown products 'float16'; allowed: full, bfloat16"),
+        ({"segment": 0}, "segment must be .*at least 1"),
         ({"mode": "orthogonal"}, "unknown mode 'orthogonal'; allowed: free, penalised, constrained"),
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"steps": 1.5}, "steps must be a whole number of at least 1, got 1.5"),
