@@ -135,13 +135,15 @@ class LayerDashboard(Dashboard):
     def _widget(self) -> widgets.Widget:
         self.example = control(widgets.Dropdown, "example", options=(*EXAMPLES, OWN))
         self.fields = {name: _field(name, text) for name, text in self.typed.items()}
+        typed = columns([*self.fields.values()], 190)
+        typed.layout.align_items = "flex-start"  # or the line of the slopes would be as high as a matrix
         self.output, self.picture = widgets.HTML(), widgets.HTML()
         self._loading = False
         self.example.observe(lambda _: self._load(), "value")
         for field in self.fields.values():
             field.observe(lambda _: self._update(), "value")
         self._show()
-        rows = [self.example, columns([*self.fields.values()], 190), columns([self.output, self.picture], 340)]
+        rows = [self.example, typed, columns([self.output, self.picture], 340)]
         return widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
 
     def _load(self) -> None:
@@ -171,7 +173,7 @@ def _field(name: str, text: str) -> widgets.Widget:
     """Return a field with its label above it: the field's own, so that it has a name for those who do not see it."""
     kind, height = (widgets.Text, "auto") if name == "slopes" else (widgets.Textarea, "9em")
     layout = widgets.Layout(width="auto", height=height, flex_flow="column", align_items="stretch")
-    return kind(value=text, description=LABELS[name], style={"description_width": "auto"}, layout=layout)
+    return kind(value=text, description=LABELS[name], style={"description_width": "max-content"}, layout=layout)
 
 
 def check(
