@@ -217,13 +217,29 @@ def read(source: Source, folder: str | os.PathLike[str] | None = None) -> Raw:
     return _read_folder(source, source.cache)
 
 
+def is_stored(source: Source) -> bool:
+    """Say whether all files of a source are where `read` looks for them, good or not, so that none need be fetched."""
+    named = os.environ.get("ORTHOBOOK_DATA") or None
+    if named is not None:
+        folder = Path(named).expanduser()
+        places = [_own(source, folder)]
+    else:
+        places = [place for place in (source.packaged, source.cache) if place is not None]
+    return any(all((place / file).is_file() for file in source.files) for place in places)
+
+
+def _own(source: Source, folder: Path) -> Path:
+    """Return a named folder's subfolder for a source, or the folder itself if it has none."""
+    own = folder / source.name
+    return own if own.is_dir() else folder
+
+
 def _read_named(source: Source, folder: Path) -> Raw:
     """Return the raw arrays from the folder's subfolder for this source, or from the folder itself if it has none."""
-    own = folder / source.name
     try:
-        return _read_folder(source, own if own.is_dir() else folder)
+        return _read_folder(source, _own(source, folder))
     except FileNotFoundError as error:
-        files = ", ".join(source.files)
+        files, own = ", ".join(source.files), folder / source.name
         raise FileNotFoundError(f"{error}: put {files}, the files of {source.name}, into {folder} or {own}") from None
 
 

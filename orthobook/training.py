@@ -265,8 +265,7 @@ class Training(Iterator[Measurement]):
         self._within_step = False
 
     def _diverged(self, what: str) -> TrainingDiverged:
-        step, rate = len(self.history) + 1, self.config.learning_rate
-        advice = f"Try a learning rate below {rate:g}."
+        step, advice = len(self.history) + 1, lower_rate(self.config.learning_rate)
         return TrainingDiverged(f"training diverged at step {step}: {what}. {advice}", self.history)
 
 
@@ -277,6 +276,13 @@ def _keep_freed_memory() -> None:
     that it has seen freed, up to 32 MiB. This is such a block. Nothing is written to it, so it takes no memory.
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+def lower_rate(rate: float) -> str:
+    """Return what to try after a learning rate that was too large."""
+    usual = TrainingConfig.learning_rate
+    known = f", such as the default {usual:g}" if rate > usual else ""
+    return f"Try a learning rate below {rate:g}{known}."
 
 
 def _optimiser(net: DeepNetwork, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -18,8 +19,9 @@ from nbclient import NotebookClient
 import orthobook as ob
 from orthobook.dashboard import _base, _estimate, _run, _svg, _training
 from orthobook.dashboard._entries import matrix, number
-from orthobook.dashboard._layer import EXAMPLES, spectrum_of_patterns
-from orthobook.figures import COLOURS, GREY
+from orthobook.dashboard._layer import EXAMPLES, OWN, spectrum_of_patterns
+from orthobook.figures import COLOURS, GREY, magnitude
+from orthobook.sources import SOURCES
 from orthobook.training import train
 
 DASHBOARDS = ("training", "spectrum", "layer")
@@ -39,7 +41,7 @@ def training():
     dashboard = ob.dashboard.training()
     _ = dashboard.widget
     dashboard.network.depth.value, dashboard.network.width.value = 5, 8
-    dashboard.steps.value = 20
+    dashboard.steps.value = "20"
     yield dashboard
     dashboard.end()
     for run in dashboard.runs:
@@ -92,7 +94,7 @@ else:
 
 
 def test_it_trains_as_the_package_does(training):
-    training.mode.value, training.learning_rate.value = "penalised", 0.01
+    training.mode.value, training.learning_rate.value = "penalised", "0.01"
     run = finished(training)
     data = ob.load("fashion-mnist-small")
     net = ob.build("shifted-fold", depth=5, width=8, inputs=784, classes=10, seed=0, threshold=3.0, device="cpu")
@@ -211,8 +213,14 @@ def test_clearing_the_only_output_ends_the_run(training, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: setattr(d.learning_rate, "value", -1.0), "learning_rate must be a positive finite number"),
-        (lambda d: setattr(d.steps, "value", 0), "steps must be a whole number of at least 1"),
+        (lambda d: setattr(d.learning_rate, "value", "-1"), "learning rate must be a positive finite number, got -1"),
+        (lambda d: setattr(d.learning_rate, "value", "1e400"), "learning rate must be a positive finite number"),
+        (
+            lambda d: setattr(d.learning_rate, "value", "0,003"),
+            "learning rate must be a number, or empty for the default, got &#x27;0,003&#x27;",
+        ),
+        (lambda d: setattr(d.steps, "value", "0"), "steps must be a whole number of at least 1"),
+        (lambda d: setattr(d.steps, "value", "2.5"), "steps must be a whole number of at least 1, got 2.5"),
         (lambda d: setattr(d.network.options["folds"], "value", "few"), "folds must be a number"),
         (lambda d: setattr(d.network.options["folds"], "value", "99"), "from 0 to the width 8, got 99"),
         (
@@ -220,7 +228,10 @@ def test_clearing_the_only_output_ends_the_run(training, monkeypatch):
             "doubles the width",
         ),
     ],
-    ids=["rate", "steps", "no number", "too many folds", "too deep"],
+    ids=[
+        *("negative rate", "infinite rate", "decimal comma", "no steps", "half a step"),
+        *("no number", "too many folds", "too deep"),
+    ],
 )
 def test_a_bad_value_is_answered_in_words_before_the_start(training, change, words):
     training.network.architecture.value = "partial-fold"
@@ -231,25 +242,115 @@ def test_a_bad_value_is_answered_in_words_before_the_start(training, change, wor
     assert training.runs == []
 
 
+def test_an_empty_field_means_the_default_that_it_shows(training):
+    training.learning_rate.value = training.steps.value = ""
+    _, config = training._described_training()
+    assert config == ob.TrainingConfig()
+    assert float(training.learning_rate.placeholder) == config.learning_rate
+    assert training.steps.placeholder == str(config.steps)
+
+
 def test_divergence_is_answered_in_words(training, capsys):
-    training.mode.value, training.learning_rate.value = "free", 1e30
-    assert finished(training).state == "failed"
-    assert "training diverged at step" in training.status.value
-    assert "Try a learning rate below" in training.status.value
+    training.mode.value, training.learning_rate.value = "free", "1e30"
+    until(lambda: "Will take" in training.estimate.value)  # the probe says nothing of how the run fares
+    run = finished(training)
+    assert run.state == "failed"
+    said = training.estimate.value + training.status.value
+    assert said.count(f"training diverged at step {len(run.history) + 1}") == 1
+    assert f"failed, step {len(run.history) + 1} of 20" in said
+    assert "Try a learning rate below 1e+30, such as the default 0.003" in said
     assert "Traceback" not in training.status.value + "".join(capsys.readouterr())
     assert training.progress.bar_style == "danger"
-    training.learning_rate.value = 0.001
+    training.learning_rate.value = "0.001"
     assert finished(training).state == "finished"  # and one goes on
 
 
-def test_data_that_cannot_be_had_are_named(training, monkeypatch):
-    def unreachable(name):
-        raise ConnectionError(f"{name} could not be downloaded")
+def test_a_loss_that_grew_is_said_and_does_not_flatten_the_other_run(training):
+    good = finished(training)
+    training.mode.value, training.learning_rate.value = "free", "3"
+    bad = finished(training)
+    largest = max(m.loss for m in bad.history)
+    assert (bad.state, bad.history[-1].loss > 10) == ("finished", True)
+    said = training.status.value
+    assert said.count("The loss grew") == 1
+    assert "Try a learning rate below 3, such as the default 0.003" in said
+    assert training.progress.bar_style == "warning"
+    losses = [[m.loss for m in run.history] for run in (good, bad)]
+    assert _training.loss_range(losses) == (10, f" (up to {magnitude(largest)}, above 10 at the edge)")
+    assert "above 10 at the edge" in training.picture.value
 
+
+@pytest.mark.parametrize(
+    ("losses", "highest", "beyond"),
+    [
+        ([], 2.5, ""),
+        ([[2.3, 0.5], [2.9, 0.1]], 3, ""),
+        ([[2.3, 12.0]], 10, " (up to 12.0, above 10 at the edge)"),
+        ([[50.0, 3.0]], 50, ""),  # a run that starts badly and improves
+        ([[50.0, 300.0]], 100, " (up to 300, above 100 at the edge)"),
+        ([[50.0, 300.0], [2.0]], 10, " (up to 300, above 10 at the edge)"),
+    ],
+)
+def test_the_chart_of_losses_is_for_those_that_learn(losses, highest, beyond):
+    assert _training.loss_range(losses) == (highest, beyond)
+
+
+def test_a_run_that_failed_does_not_displace_the_good_one_before(training):
+    good = finished(training)
+    colour = training._colours[good]
+    training.mode.value, training.learning_rate.value = "free", "1e30"
+    bad = finished(training)
+    assert training.runs == [good, bad]
+    assert bad.state == "failed"
+    assert bad.history
+    training.learning_rate.value = "0.003"
+    last = finished(training)
+    assert training.runs == [good, last]
+    assert training._colours[good] == colour != training._colours[last]
+    assert training.status.value.count("(the run before)") == 1
+
+
+def test_data_that_cannot_be_had_are_named(training, monkeypatch, tmp_path):
+    def unreachable(name):
+        raise ConnectionError("HTTPSConnectionPool(host='www.cs.toronto.edu', port=443)")
+
+    missing = dataclasses.replace(SOURCES["cifar10"], cache=tmp_path)
+    monkeypatch.delenv("ORTHOBOOK_DATA", raising=False)
+    monkeypatch.setitem(SOURCES, "cifar10", missing)
     monkeypatch.setattr(_run, "load_once", unreachable)
-    training.data.value = "mnist"
+    training.data.value = "cifar10"
+    until(lambda: "Will take" in training.estimate.value)
+    assert "The files of cifar10 are not on this machine" in training.estimate.value
     assert finished(training).state == "failed"
-    assert "mnist could not be downloaded" in training.status.value
+    said, _, details = training.status.value.partition("<details>")
+    assert "cifar10 is not on this machine and could not be downloaded" in said
+    assert "cifar-10-binary.tar.gz" in said
+    assert str(tmp_path) in said
+    assert "HTTPSConnectionPool" not in said
+    assert "HTTPSConnectionPool" in details
+    (tmp_path / "cifar-10-binary.tar.gz").touch()
+    training.steps.value = "21"
+    until(lambda: "Will take" in training.estimate.value)
+    assert "not on this machine" not in training.estimate.value
+
+
+def test_it_says_that_the_network_is_built_and_stops_after_that(training, monkeypatch):
+    said, build = [], _base.Choice.build
+
+    def watched(choice, data):
+        said.append(training.status.value)
+        training.pause.click()
+        said.append(training.status.value)
+        training.stop.click()
+        said.append(training.status.value)
+        return build(choice, data)
+
+    until(lambda: "Will take" in training.estimate.value)  # no other probe comes
+    monkeypatch.setattr(_base.Choice, "build", watched)
+    run = finished(training)
+    states = ["building the network", "about to pause", "about to stop"]
+    assert [f": {state}, step 0 of 20" in words for state, words in zip(states, said, strict=True)] == [True] * 3
+    assert (run.state, run.history) == ("stopped", [])
 
 
 # --- how long it takes ---
@@ -261,15 +362,21 @@ def test_the_time_is_estimated_before_the_start(training):
 
 
 def test_a_long_run_is_announced(training, monkeypatch):
-    monkeypatch.setattr(_training, "seconds_per_step", lambda choice, config: 9.0)
-    training.steps.value = 30  # 270 s of steps, a quarter of the time for pictures: 360 s
+    monkeypatch.setattr(_training, "run_seconds", lambda choice, config: 360.0)
+    training.steps.value = "30"
     until(lambda: "more than a minute" in training.estimate.value)
     assert "about 6.0 minutes" in training.estimate.value
 
 
 @pytest.mark.parametrize(
     ("depth", "per_layer", "measured"),
-    [(7, 1, [7]), (100, 1, [10]), (100, 1e-4, [10, 100]), (1000, 1e-4, [10, 100, 1000]), (1000, 1e-3, [10, 100])],
+    [
+        (7, 1, [1, 7]),
+        (100, 1, [1, 10]),
+        (100, 1e-4, [1, 10, 100]),
+        (1000, 1e-4, [1, 10, 100, 1000]),
+        (1000, 1e-3, [1, 10, 100]),
+    ],
 )
 def test_a_probe_is_as_deep_as_is_quick_and_then_extended(monkeypatch, depth, per_layer, measured):
     found = []
@@ -277,13 +384,38 @@ def test_a_probe_is_as_deep_as_is_quick_and_then_extended(monkeypatch, depth, pe
     def probe(choice, config):
         assert not _estimate.no_probe.is_set()  # runs wait
         found.append(choice.depth)
-        return per_layer * choice.depth
+        return 3 * per_layer * choice.depth, per_layer * choice.depth
 
     monkeypatch.setattr(_estimate, "_probe", probe)
-    seconds = _estimate.seconds_per_step(_base.Choice(depth=depth), ob.TrainingConfig())
-    assert seconds == pytest.approx(per_layer * depth)
+    seconds = _estimate.run_seconds(_base.Choice(depth=depth), ob.TrainingConfig(steps=60))
+    assert seconds == pytest.approx((3 + 60 / 0.75) * per_layer * depth)  # a quarter of the time is for pictures
     assert found == measured
     assert _estimate.no_probe.is_set()
+
+
+def test_building_and_looking_are_part_of_the_estimate(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(_estimate.time, "perf_counter", lambda: clock[0])
+    build = _base.Choice.build
+
+    def slow(choice, data):
+        clock[0] += 100
+        return build(choice, data)
+
+    def look(net, data, *, step):
+        clock[0] += 10
+
+    monkeypatch.setattr(_base.Choice, "build", slow)
+    monkeypatch.setattr(_estimate, "look_at", look)
+    once, step = _estimate._probe(_base.Choice(depth=2, width=8), ob.TrainingConfig())
+    assert once == 100 + 2 * 10  # the first look and the last
+    assert step == 0  # by this clock, which training reads too
+
+
+def test_numbers_that_overflow_at_once_give_no_estimate(training):
+    training.network.architecture.value = "residual"
+    training.network.options["branch_scale"].value = "1e30"
+    until(lambda: "No estimate of the time" in training.estimate.value)
 
 
 def test_a_run_waits_for_a_probe_and_can_be_stopped_after_it(training):
@@ -360,6 +492,31 @@ def test_the_spectrum_is_the_package_s():
     assert torch.equal(dashboard.values, ob.singular_values(net, images))
     assert dashboard.picture.value != before
     assert f"{(dashboard.values - 1).abs().max():.3f}"[:4] in dashboard.output.value
+
+
+def test_the_axis_of_the_spectrum_only_grows_until_another_architecture_is_chosen():
+    dashboard = ob.dashboard.spectrum()
+    _ = dashboard.widget
+
+    def ticks():
+        (panel,) = dashboard.panels()
+        return [text.text for text in ElementTree.fromstring(panel).findall(".//{*}text")][:-3]
+
+    dashboard.network.options["branch_scale"].value = "0.5"
+    dashboard.network.depth.value = 1
+    narrow = ticks()
+    dashboard.network.depth.value = 60
+    wide = ticks()
+    assert wide != narrow
+    dashboard.network.depth.value = 1
+    assert ticks() == wide
+    dashboard.network.architecture.value = "linear"
+    assert ticks() == ["0.1", "1", "10"]
+
+
+def test_one_layer_is_one_layer(training):
+    assert str(_base.Choice(depth=1)) == "shifted-fold, 1 layer, width 64"
+    assert _svg.Axis(0, 1, whole=True).ticks() == [(0, "0"), (1, "1")]
 
 
 def test_a_network_that_cannot_be_is_answered_in_words():
@@ -454,11 +611,18 @@ def test_the_picture_shows_the_jacobians_of_all_patterns():
     [
         ({"A": "1 2\n3"}, "A: row 1 has 2 entries, row 2 has 1"),
         ({"A": "1 x\n0 1"}, "A: cannot read &#x27;x&#x27;"),
-        ({"B": "1 2 3"}, "need the shapes (n, n), (n, m) and (m, n)"),
-        ({"slopes": "1 1"}, "slopes must be distinct"),
-        ({"slopes": ""}, "slopes must be distinct"),
-        ({"A": "", "B": "", "C": ""}, "need the shapes"),
-        ({"B": "0\n0"}, "contribute nothing"),
+        ({"B": "1 2 3"}, "B must have as many rows as A, 2, but has 1"),
+        ({"C": "1 2 3"}, "C must have as many columns as A, 2, but has 3"),
+        ({"C": "1 0\n0 1"}, "C must have as many rows as B has columns, 1, but has 2"),
+        ({"A": "1 2"}, "A must be square: it has 1 row but 2 columns"),
+        ({"A": "0,5 0\n0,5 1"}, "A must be square: it has 2 rows but 3 columns; a comma parts entries"),
+        ({"A": "0,5 0\n0 1"}, "row 2 has 2; a comma parts entries, so write 0.5"),
+        ({"slopes": "1 1"}, "slopes must be at least two numbers, all different, such as 1 0; got 1, 1"),
+        ({"slopes": ""}, "such as 1 0; got none"),
+        ({"A": "", "B": "", "C": ""}, "A is empty"),
+        ({"A": "1/0 0\n0 1"}, "A: 1/0 is not a finite number"),
+        ({"B": "0\n0"}, "column 1 of B is zero, so unit 1 contributes nothing"),
+        ({"C": "0 0"}, "row 1 of C is zero, so unit 1 contributes nothing"),
     ],
 )
 def test_wrong_input_is_answered_in_words(typed, words):
@@ -476,15 +640,46 @@ def test_entries_may_be_expressions(text, value):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("reason", "texts"),
     [
-        *("", "x", "1/0", "sqrt(-1)", "(-1)**0.5", "9**9**9", "__import__('os')", "True", "1j", "[1]", "sin(1,2)"),
-        *("1" * 201, "(" * 100, "1if 1else 2", "pi.real", "1e999"),
+        ("B: cannot read", ["", "x", "__import__('os')", "True", "1j", "[1]", "sin(1,2)", "1if 1else 2", "pi.real"]),
+        ("B: cannot read", ["1" * 201, "(" * 100]),
+        ("is not a finite number", ["1/0", "sqrt(-1)", "(-1)**0.5", "cos((-1)**0.5)", "1e999-1e999", "sin(1e999)"]),
+        ("is too large", ["9**9**9", "1e999", "-1e999"]),
     ],
 )
-def test_other_entries_are_refused(text):
-    with pytest.raises(ValueError, match="B: cannot read"):
-        number("B", text)
+def test_other_entries_are_refused(reason, texts):
+    for text in texts:
+        with pytest.raises(ValueError, match=reason):
+            number("B", text)
+
+
+def test_the_list_shows_the_example_that_the_fields_hold():
+    dashboard = shown(A="2 0\n0 1")
+    assert dashboard.example.value == OWN
+    first = next(iter(EXAMPLES))
+    dashboard.example.value = first  # which can be chosen again
+    assert dashboard.fields["A"].value == EXAMPLES[first][0]
+    assert "<b>The Jacobian is orthogonal</b>" in dashboard.output.value
+    dashboard.example.value = OWN
+    assert dashboard.fields["A"].value == EXAMPLES[first][0]
+
+
+def test_units_are_counted_as_rows_and_columns_are():
+    dashboard = shown()
+
+    def said(condition):
+        dashboard.example.value = next(name for name in EXAMPLES if name.startswith(f"fails {condition}:"))
+        return dashboard.output.value
+
+    assert "at unit 1 (column of B, row of C); rounding alone" in said("linear")
+    assert "at units 1 and 2 (columns of B, rows of C)" in said("pairs")
+    assert "rounding" not in said("slopes")  # a third slope is none
+
+
+def test_a_layer_that_cannot_be_read_has_a_picture_to_fall_back_on():
+    bundle = shown(A="x").bundle()
+    ElementTree.fromstring(bundle["image/svg+xml"])
 
 
 @given(st.lists(st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=3), min_size=1, max_size=3))

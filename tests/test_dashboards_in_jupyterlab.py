@@ -269,10 +269,14 @@ def test_a_layer_is_judged_as_it_is_typed(notebook):
     book = notebook("import orthobook as ob\nob.dashboard.layer()")
     book.run(0)
     until(lambda: "The Jacobian is orthogonal" in book.said(0))
-    book.page.locator(".jp-OutputArea textarea").nth(1).fill("-0.6\n-0.8")
-    book.page.keyboard.press("Tab")
+    chosen = book.page.get_by_label("example")
+    assert chosen.input_value() == "modified residual layer"
+    book.fill("B: n rows of m", "-0.5\n-0.8")
     until(lambda: "The Jacobian is not orthogonal" in book.said(0))
     assert "linear" in book.said(0)
+    until(lambda: chosen.input_value() == "your own")
+    for label in ("A: n rows of n", "C: m rows of n", "slopes of σ"):
+        assert book.page.get_by_label(label).count() == 1
 
 
 def test_a_run_goes_on_while_it_is_out_of_sight(notebook):

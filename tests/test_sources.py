@@ -362,6 +362,20 @@ def test_named_folder_comes_first_then_the_variable_then_the_package(
     assert not source.cache.exists()
 
 
+def test_it_is_known_whether_files_are_stored(source, small, first, tmp_path, monkeypatch):
+    assert not sources.is_stored(source)
+    store(source.cache, small.files)
+    assert sources.is_stored(source)
+    (source.cache / first).unlink()
+    assert not sources.is_stored(source)
+    store(source.packaged, small.files)
+    assert sources.is_stored(source)
+    monkeypatch.setenv("ORTHOBOOK_DATA", str(tmp_path / "named"))
+    assert not sources.is_stored(source)  # then no other place is searched
+    store(tmp_path / "named" / source.name, small.files)
+    assert sources.is_stored(source)
+
+
 @pytest.mark.parametrize("by_variable", [False, True])
 def test_one_folder_can_serve_several_data_sets(source, server, small, tmp_path, monkeypatch, by_variable):
     one, two, three = small_idx("one", first=1), small_idx("two", first=2), small_records("three", first=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import os
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -114,7 +115,8 @@ class Choice:
     def __str__(self) -> str:
         size = "channels" if self.architecture in architectures("image") else "width"
         chosen = "".join(f", {name} {value:g}" for name, value in self.options.items())
-        return f"{self.architecture}, {self.depth} layers, {size} {self.width}{chosen}"
+        layers = f"{self.depth} layer{'s' if self.depth > 1 else ''}"
+        return f"{self.architecture}, {layers}, {size} {self.width}{chosen}"
 
 
 def control(kind: type[widgets.Widget], label: str, **traits: Any) -> widgets.Widget:
@@ -136,8 +138,9 @@ def prose(words: str) -> str:
 
 def complaint(error: Exception) -> str:
     """Return an error's message as HTML, in words and without a traceback."""
-    words = html.escape(str(error) or type(error).__name__)
-    return f'<p role="alert" style="margin:4px 0"><b>That does not work:</b> {words}</p>'
+    words = str(error) or type(error).__name__
+    words = re.sub(r"^\w+", lambda name: name[0].replace("_", " "), words)  # an argument that it names, as its control
+    return f'<p role="alert" style="margin:4px 0"><b>That does not work:</b> {html.escape(words)}</p>'
 
 
 class NetworkControls:
@@ -234,7 +237,8 @@ def option_value(name: str, given: Any) -> Any:
         number = float(given)
     except ValueError:
         raise ValueError(f"{name} must be a number, or empty for the default, got {given!r}") from None
-    return int(number) if number.is_integer() else number
+    # beyond 2⁵³ all floating-point numbers are whole, and no count of anything
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def devices() -> list[str]:

@@ -5,51 +5,64 @@ from __future__ import annotations
 import functools
 import itertools
 import statistics
-import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from orthobook.dashboard._base import Choice
+from orthobook.dashboard._run import SHARE, look_at, no_probe
 from orthobook.data import Dataset, Split
 from orthobook.sources import SOURCES
 from orthobook.training import TrainingConfig, train
 
-__all__ = ["in_words", "no_probe", "seconds_per_step"]
+__all__ = ["in_words", "run_seconds"]
 
 PROBE_STEPS = 4
-QUICK = 1.0  # seconds that the steps of a deeper probe may take
+QUICK = 1.0  # seconds that a deeper probe may take
 LONG = 60  # seconds: a run that would take longer is announced
 
-no_probe = threading.Event()  # cleared while a probe measures; runs wait for it
-no_probe.set()
 
-
-def seconds_per_step(choice: Choice, config: TrainingConfig) -> float:
-    """Return about how long a training step will take on this device.
+def run_seconds(choice: Choice, config: TrainingConfig) -> float:
+    """Return about how long a training run will take on this device, from the building of the network to the last look.
 
     Measured by a probe: a few steps of a network of ten layers, on random images, and of ten times as many as long as
     that is quick, for a network that fills the caches is slower. From there on the time is proportional to the depth. A
     run that is going on waits meanwhile, or each would slow the other.
+
+    Raises
+    ------
+    TrainingDiverged
+        If the network's numbers overflow on random images.
     """
     no_probe.clear()
     try:
+        _probe(replace(choice, depth=1), config)  # torch loads parts of itself when they are first used
         depth = min(choice.depth, 10)
-        seconds = _probe(replace(choice, depth=depth), config)
-        while depth < choice.depth and 10 * PROBE_STEPS * seconds < QUICK:
+        once, step = _probe(replace(choice, depth=depth), config)
+        while depth < choice.depth and 10 * (once + PROBE_STEPS * step) < QUICK:
             depth = min(choice.depth, 10 * depth)
-            seconds = _probe(replace(choice, depth=depth), config)
+            once, step = _probe(replace(choice, depth=depth), config)
     finally:
         no_probe.set()
-    return seconds * choice.depth / depth
+    return (once + config.steps * step / (1 - SHARE)) * choice.depth / depth
 
 
-def _probe(choice: Choice, config: TrainingConfig) -> float:
-    """Return the duration of a step, the first apart."""
+def _probe(choice: Choice, config: TrainingConfig) -> tuple[float, float]:
+    """Return how long that takes which a run does once, building and the first and last look, and a step after it."""
     data = _random_images(choice.data, config.batch_size)
-    history = list(train(choice.build(data), data, replace(config, steps=PROBE_STEPS), progress=False))
-    return statistics.median(after.seconds - before.seconds for before, after in itertools.pairwise(history))
+    start = time.perf_counter()
+    net = choice.build(data)
+    built = time.perf_counter()
+    look_at(net, data, step=0)
+    looked = time.perf_counter()
+    # a rate too large would end the probe, and how a run fares is not for noise to say
+    rate = min(config.learning_rate, TrainingConfig().learning_rate)
+    short = replace(config, steps=PROBE_STEPS, learning_rate=rate)
+    history = list(train(net, data, short, progress=False))
+    step = statistics.median(after.seconds - before.seconds for before, after in itertools.pairwise(history))
+    return built - start + 2 * (looked - built), step
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from orthobook.dashboard import _svg
 from orthobook.dashboard._base import Dashboard, columns, complaint, control, prose
-from orthobook.dashboard._entries import matrix, numbers
+from orthobook.dashboard._entries import comma, matrix, numbers
 from orthobook.figures import COLOURS, magnitude, plain_number
 from orthobook.framework import FAILURES, Factors, NotOrthogonal, Undecided, factorise
 
@@ -51,7 +51,10 @@ LETTERS = (
     "c = (s₁ + s₂)/2, r = (s₁ − s₂)/2, M = A + cBC, Λ = diag ‖rbᵢ‖, U = rBΛ⁻¹, V = CᵀΛ, "
     "R = U<sub>⊥</sub>ᵀ M V<sub>⊥</sub>"
 )
+LABELS = {"A": "A: n rows of n", "B": "B: n rows of m", "C": "C: m rows of n", "slopes": "slopes of σ"}
 PATTERNS = 4096  # of slopes, at most, for the picture
+OWN = "your own"  # in the list of examples, when the fields hold none of them
+SAMPLED = "ob.is_orthogonal(lambda x: x @ A.T + torch.relu(x @ C.T) @ B.T, torch.randn(100, len(A)))"
 
 
 def layer() -> LayerDashboard:
@@ -87,6 +90,7 @@ class LayerDashboard(Dashboard):
             linear, values = matrix("A", A), numbers("slopes", slopes)
             outer, inner = matrix("B", B, empty=(len(linear), 0)), matrix("C", C, empty=(0, len(linear)))
             self.spectrum = spectrum_of_patterns(linear, outer, inner, values)
+            check(linear, outer, inner, values, hint=comma(" ".join(self.typed.values())))
             self.verdict = factorise(linear, outer, inner, values)
         except (ValueError, NotOrthogonal, Undecided) as error:
             self.verdict = error
@@ -106,14 +110,18 @@ class LayerDashboard(Dashboard):
             return f"<p><b>The Jacobian is orthogonal</b> wherever it exists.</p>{held}{normal_form(verdict)}"
         if isinstance(verdict, NotOrthogonal):
             where = f" at {_units(verdict.units)}" if verdict.units else ""
-            error = f"by {magnitude(verdict.error)}{where}; rounding explains {magnitude(verdict.tolerance)}"
+            # a third slope is no matter of rounding
+            rounding = f"; rounding alone makes at most {magnitude(verdict.tolerance)}" if verdict.tolerance else ""
+            error = f"by {magnitude(verdict.error)}{where}{rounding}"
             reason = html.escape(FAILURES[verdict.condition])
             held = conditions(list(FAILURES).index(verdict.condition), error)
             return f"<p><b>The Jacobian is not orthogonal:</b> {reason}.</p>{held}"
         if isinstance(verdict, Undecided):
             return (
-                f"<p><b>The theorem does not decide:</b> {html.escape(str(verdict))}.</p>"
-                "<p>The picture counts patterns too that never occur.</p>"
+                f"<p><b>The theorem does not decide:</b> C has {verdict.units} rows but rank {verdict.rank}, so some "
+                "patterns of slopes never occur. The picture counts them too.</p>"
+                "<p>To check the layer at random inputs, here with ReLU for σ, make tensors of A, B and C in a cell of "
+                f'your own:</p><pre style="white-space:pre-wrap">{html.escape(SAMPLED)}</pre>'
             )
         return complaint(verdict)
 
@@ -125,21 +133,23 @@ class LayerDashboard(Dashboard):
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px 32px">{typed}</div>{super().page()}'
 
     def _widget(self) -> widgets.Widget:
-        self.example = control(widgets.Dropdown, "example", options=tuple(EXAMPLES))
+        self.example = control(widgets.Dropdown, "example", options=(*EXAMPLES, OWN))
         self.fields = {name: _field(name, text) for name, text in self.typed.items()}
-        labels = {"A": "A: n rows of n", "B": "B: n rows of m", "C": "C: m rows of n", "slopes": "slopes of σ"}
-        boxes = [widgets.VBox([widgets.Label(labels[name]), field]) for name, field in self.fields.items()]
+        typed = columns([*self.fields.values()], 190)
+        typed.layout.align_items = "flex-start"  # or the line of the slopes would be as high as a matrix
         self.output, self.picture = widgets.HTML(), widgets.HTML()
         self._loading = False
         self.example.observe(lambda _: self._load(), "value")
         for field in self.fields.values():
             field.observe(lambda _: self._update(), "value")
         self._show()
-        rows = [self.example, columns(boxes, 190), columns([self.output, self.picture], 340)]
+        rows = [self.example, typed, columns([self.output, self.picture], 340)]
         return widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
 
     def _load(self) -> None:
         """Put the chosen example into the fields."""
+        if self._loading or self.example.value == OWN:
+            return
         self._loading = True  # judge once, not after each field
         for field, text in zip(self.fields.values(), EXAMPLES[self.example.value], strict=True):
             field.value = text
@@ -148,17 +158,59 @@ class LayerDashboard(Dashboard):
 
     def _update(self) -> None:
         if not self._loading:
-            self._judge(*(field.value for field in self.fields.values()))
+            typed = tuple(field.value for field in self.fields.values())
+            self._judge(*typed)
             self._show()
+            self._loading = True
+            self.example.value = next((name for name, texts in EXAMPLES.items() if texts == typed), OWN)
+            self._loading = False
 
     def _show(self) -> None:
         self.output.value, self.picture.value = prose(self.words()), _svg.grid(self.panels())
 
 
 def _field(name: str, text: str) -> widgets.Widget:
-    if name == "slopes":
-        return widgets.Text(value=text, layout=widgets.Layout(width="auto"))
-    return widgets.Textarea(value=text, layout=widgets.Layout(width="auto", height="7em"))
+    """Return a field with its label above it: the field's own, so that it has a name for those who do not see it."""
+    kind, height = (widgets.Text, "auto") if name == "slopes" else (widgets.Textarea, "9em")
+    layout = widgets.Layout(width="auto", height=height, flex_flow="column", align_items="stretch")
+    return kind(value=text, description=LABELS[name], style={"description_width": "max-content"}, layout=layout)
+
+
+def check(
+    A: Float[Tensor, "rows columns"],
+    B: Float[Tensor, "rows columns"],
+    C: Float[Tensor, "rows columns"],
+    slopes: tuple[float, ...],
+    *,
+    hint: str = "",
+) -> None:
+    """Raise a ValueError that names the first thing that does not fit; the hint is for too many or too few entries."""
+    n, m = len(A), B.shape[1]
+    if n == 0:
+        raise ValueError("A is empty; it must be square, with at least one row")
+    shapes = {
+        f"A must be square: it has {_count(n, 'row')} but {_count(A.shape[1], 'column')}": A.shape[1] == n,
+        f"B must have as many rows as A, {n}, but has {len(B)}": len(B) == n,
+        f"C must have as many columns as A, {n}, but has {C.shape[1]}": C.shape[1] == n,
+        f"C must have as many rows as B has columns, {m}, but has {len(C)}": len(C) == m,
+    }
+    for fault, fits in shapes.items():
+        if not fits:
+            raise ValueError(fault + hint)
+    if len(set(slopes)) < max(2, len(slopes)):
+        found = ", ".join(map(plain_number, slopes)) or "none"
+        raise ValueError(f"slopes must be at least two numbers, all different, such as 1 0; got {found}{hint}")
+    for unit in range(m):
+        if not (B[:, unit].any() and C[unit].any()):
+            zero = f"row {unit + 1} of C" if B[:, unit].any() else f"column {unit + 1} of B"
+            raise ValueError(
+                f"{zero} is zero, so unit {unit + 1} contributes nothing: leave out column {unit + 1} of B and row "
+                f"{unit + 1} of C"
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def spectrum_of_patterns(
@@ -175,8 +227,10 @@ def spectrum_of_patterns(
 
 
 def _units(units: tuple[int, ...]) -> str:
-    """Return units in words, counted as the package counts them."""
-    return ("unit " if len(units) == 1 else "units ") + ", ".join(map(str, units)) + " (counted from 0)"
+    """Return units in words, counted from 1 as rows and columns are; the package counts them from 0."""
+    places = " and ".join(str(unit + 1) for unit in units) if len(units) < 3 else f"1 to {len(units)}"
+    plural = "" if len(units) == 1 else "s"
+    return f"unit{plural} {places} (column{plural} of B, row{plural} of C)"
 
 
 def conditions(failed: int, error: str = "") -> str:

@@ -21,18 +21,22 @@ import torch
 from numpy.typing import NDArray
 
 from orthobook.dashboard._base import Choice, load_once
-from orthobook.dashboard._estimate import no_probe
 from orthobook.data import Dataset
 from orthobook.jacobian import gradient_norms, jacobians
 from orthobook.networks import DeepNetwork
 from orthobook.training import Measurement, TrainingConfig, TrainingDiverged, train
 
-__all__ = ["SHARE", "Look", "Pace", "Run"]
+__all__ = ["SHARE", "Look", "Pace", "Run", "look_at", "no_probe"]
 
-State = Literal["waiting", "running", "paused", "stopped", "finished", "failed"]
+State = Literal[
+    "waiting", "loading the data", "building the network", "training", "paused", "stopped", "finished", "failed"
+]
 SHARE = 1 / 4  # of a run's time, at most, for looking and drawing
 RATE = 0.2  # seconds between two pictures, at least
 FEW_COORDINATES = 256  # up to this width a look takes four images, beyond it one
+
+no_probe = threading.Event()  # cleared while a probe measures how long a run will take; runs wait for it
+no_probe.set()
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ class Look:
     step: int  # steps taken
     norms: NDArray[np.float64]  # (depth + 1,), median over the images of ‖∂ℓ/∂x_l‖
     spectrum: NDArray[np.float64] | None  # singular values of the Jacobian at a few images; None if not finite
+
+
+def look_at(net: DeepNetwork, data: Dataset, *, step: int, unwanted: Callable[[], bool] = lambda: False) -> Look | None:
+    """Return a look at a network; None if it turns out meanwhile that nobody wants it."""
+    images, labels = data.test.images[:8], data.test.labels[:8]
+    norms = gradient_norms(net, images, labels).median(dim=1).values
+    for J in jacobians(net, images[: 4 if net.width <= FEW_COORDINATES else 1]):  # noqa: B007 (the last one)
+        if unwanted():
+            return None
+    spectrum = torch.linalg.svdvals(J).double().cpu().numpy() if J.isfinite().all() else None
+    return Look(step, norms.double().nan_to_num(0, 0, 0).cpu().numpy(), spectrum)
 
 
 class Pace:
@@ -79,7 +94,7 @@ class Run:
     look : Look or None
         The latest look at the network.
     state : str
-        waiting, running, paused, stopped, finished or failed.
+        waiting, loading the data, building the network, training, paused, stopped, finished or failed.
     error : Exception or None
         Why it failed.
     """
@@ -99,12 +114,22 @@ class Run:
     @property
     def active(self) -> bool:
         """Whether it has not come to its end."""
-        return self.state in ("waiting", "running", "paused")
+        return self.state not in ("stopped", "finished", "failed")
 
     @property
     def pausing(self) -> bool:
         """Whether it has been asked to wait."""
         return not self._going.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been asked to end."""
+        return self._stopping.is_set()
+
+    @property
+    def grew(self) -> bool:
+        """Whether the loss is more than twice what it was at first: more than batches differ."""
+        return len(self.history) > 0 and self.history[-1].loss > 2 * self.history[0].loss
 
     def start(self, after: Run | None = None) -> None:
         """Train in the background, as soon as another run has come to its end."""
@@ -135,7 +160,6 @@ class Run:
             self._before.join()
             self._before = None
         try:
-            self.state = "running"
             self._train()
             self.state = "finished" if len(self.history) == self.config.steps else "stopped"
         except (ValueError, TrainingDiverged, OSError, RuntimeError, MemoryError) as error:
@@ -144,21 +168,26 @@ class Run:
         self._show()
 
     def _train(self) -> None:
+        self._enter("loading the data")
         data = load_once(self.choice.data)
+        if self.stopping:
+            return
+        self._enter("building the network")
         net, pace = self.choice.build(data), Pace()
 
         def picture() -> None:
-            self.look = self._looked(net, data) or self.look
+            self.look = look_at(net, data, step=len(self.history), unwanted=self._stopping.is_set) or self.look
             self._show()
 
+        self.state = "training"
         pace.spend(picture)
         steps = train(net, data, self.config, progress=False)
-        while no_probe.wait() and not self._stopping.is_set():
+        while no_probe.wait() and not self.stopping:
             if not self._going.is_set():
                 self.state = "paused"
                 picture()
                 self._going.wait()
-                self.state = "running"
+                self.state = "training"
                 continue
             measurement = next(steps, None)
             if measurement is None:
@@ -168,12 +197,6 @@ class Run:
             if pace.due():
                 pace.spend(picture)
 
-    def _looked(self, net: DeepNetwork, data: Dataset) -> Look | None:
-        """Return a look at the network; None if it is asked to stop meanwhile."""
-        images, labels = data.test.images[:8], data.test.labels[:8]
-        norms = gradient_norms(net, images, labels).median(dim=1).values
-        for J in jacobians(net, images[: 4 if net.width <= FEW_COORDINATES else 1]):  # noqa: B007 (the last one)
-            if self._stopping.is_set():
-                return None
-        spectrum = torch.linalg.svdvals(J).double().cpu().numpy() if J.isfinite().all() else None
-        return Look(len(self.history), norms.double().nan_to_num(0, 0, 0).cpu().numpy(), spectrum)
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._show()

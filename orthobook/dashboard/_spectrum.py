@@ -14,6 +14,7 @@ __all__ = ["SpectrumDashboard", "spectrum"]
 
 IMAGES = 4  # whose Jacobians are looked at
 DEEPEST = 300  # of the slider
+WIDTH = 860  # of the picture: with the text around it as wide as the controls
 
 
 def spectrum() -> SpectrumDashboard:
@@ -39,17 +40,25 @@ class SpectrumDashboard(Dashboard):
     description = "Choose a network, and see the exact singular values of its Jacobian change with every slider."
 
     def __init__(self) -> None:
-        self._compute(Choice(architecture="residual", depth=50))
+        self.choice = Choice(architecture="residual", depth=50)
+        self._reach: tuple[float, ...] = ()  # the least and the largest value since the architecture was chosen
+        self._compute(self.choice)
 
     def _compute(self, choice: Choice) -> None:
         data = load_once(choice.data)
-        self.choice, self.values = choice, singular_values(choice.build(data), data.test.images[:IMAGES])
+        values = singular_values(choice.build(data), data.test.images[:IMAGES])
+        # the axis only grows: one that jumps to and fro with a slider would hide how the spectrum moves
+        known = self._reach if choice.architecture == self.choice.architecture else ()
+        seen = [*known, *values[values.isfinite()].tolist()]
+        self._reach = (min(seen), max(seen)) if seen else ()
+        self.choice, self.values = choice, values
 
     def panels(self) -> list[str]:
         """Return the histogram of the singular values."""
         title = f"share of {self.values.numel()} singular values, at {IMAGES} images"
         finite = self.values[self.values.isfinite()]
-        return [_svg.histograms(title, [(COLOURS[0], finite.numpy())] if len(finite) else [])]
+        spectra = [(COLOURS[0], finite.numpy())] if len(finite) else []
+        return [_svg.histograms(title, spectra, reach=self._reach, width=WIDTH)]
 
     def words(self) -> str:
         """Return the network and the ends of its spectrum, as HTML."""

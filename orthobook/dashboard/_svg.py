@@ -21,7 +21,7 @@ from orthobook.figures import GREY, plain_number, power_of_ten
 __all__ = ["Axis", "chart", "grid", "histograms", "lines", "picture", "png"]
 
 WIDTH, HEIGHT = 420, 220
-LEFT, RIGHT, TOP, BOTTOM = 50, 20, 28, 38  # margins of a panel: ticks' labels, title, label of the horizontal axis
+LEFT, RIGHT, TOP, BOTTOM = 56, 20, 28, 38  # margins of a panel: ticks' labels, title, label of the horizontal axis
 POINTS = 300  # a line has no more: it is not wider in pixels
 LIMITS = (1e-8, 1e8)  # of logarithmic axes: what lies beyond is drawn there
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
@@ -34,6 +34,7 @@ class Axis:
     low: float
     high: float
     log: bool = False
+    whole: bool = False  # of steps or layers, so that ticks are at whole numbers
 
     @classmethod
     def decades(cls, arrays: Iterable[ArrayLike]) -> Axis:
@@ -56,15 +57,14 @@ class Axis:
             at = [t for t in range(int(self.low), int(self.high) + 1) if t % step == 0]
             beyond = {round(math.log10(LIMITS[0])): "≤", round(math.log10(LIMITS[1])): "≥"}
             return [((t - self.low) / (self.high - self.low), beyond.get(t, "") + power_of_ten(t)) for t in at]
-        whole = self.high >= 10  # steps and layers
-        locator = MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole)
+        locator = MaxNLocator(4, steps=[1, 2, 5, 10], integer=self.whole)
         found = [t for t in map(float, locator.tick_values(self.low, self.high)) if self.low <= t <= self.high]
         return [(float(self.share(t)), plain_number(t)) for t in found]
 
 
-def chart(title: str, body: str, x: Axis, y: Axis | None, xlabel: str) -> str:
+def chart(title: str, body: str, x: Axis, y: Axis | None, xlabel: str, *, width: int = WIDTH) -> str:
     """Return a panel: its title, both axes with grid lines and labels, and what is drawn between them."""
-    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    right, bottom = width - RIGHT, HEIGHT - BOTTOM
     parts = []
     for share, label in y.ticks() if y else []:
         height = bottom - share * (bottom - TOP)
@@ -77,8 +77,8 @@ def chart(title: str, body: str, x: Axis, y: Axis | None, xlabel: str) -> str:
     parts.append(_text((LEFT + right) / 2, HEIGHT - 5, xlabel, "middle"))
     parts.append(_text(4, 15, title, "start"))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'style="width:100%;height:auto;max-width:{WIDTH * 1.1:.0f}px" role="img" aria-label="{html.escape(title)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
+        f'style="width:100%;height:auto;max-width:{width * 1.1:.0f}px" role="img" aria-label="{html.escape(title)}" '
         f'font-family="{FONT}" font-size="12" fill="none" stroke="{GREY}">{"".join(parts)}{body}</svg>'
     )
 
@@ -109,9 +109,14 @@ def _curve(colour: str, at: ArrayLike, values: ArrayLike, x: Axis, y: Axis) -> s
     return f'<polyline points="{points}" stroke="{colour}" stroke-width="2" stroke-linejoin="round"/>{ring}'
 
 
-def histograms(title: str, spectra: Sequence[tuple[str, ArrayLike]]) -> str:
-    """Return a panel with one histogram for each (colour, values), above each other on one logarithmic axis."""
-    x = Axis.decades(values for _, values in spectra)
+def histograms(
+    title: str, spectra: Sequence[tuple[str, ArrayLike]], *, reach: ArrayLike = (), width: int = WIDTH
+) -> str:
+    """Return a panel with one histogram for each (colour, values), above each other on one logarithmic axis.
+
+    The axis holds the values and those of ``reach``; the number at the left of a row is the height of its tallest bar.
+    """
+    x = Axis.decades([reach, *(values for _, values in spectra)])
     # bins are centred on the decades: 1 is no edge, and the rounding errors of an isometry share one bin
     each = max(2, round(60 / (x.high - x.low)))
     edges = (np.arange(x.low * each, x.high * each + 2) - 0.5) / each
@@ -123,13 +128,13 @@ def histograms(title: str, spectra: Sequence[tuple[str, ArrayLike]]) -> str:
         shares, tallest = counts / counts.sum(), counts.max() / counts.sum()
         floor, high = TOP + (row + 1) * room, room - 16  # the label of the row above it
         for left, share in zip(edges[:-1][counts > 0], shares[counts > 0], strict=True):
-            ends = LEFT + x.share(10.0 ** np.array([left, left + 1 / each])) * (WIDTH - RIGHT - LEFT)
+            ends = LEFT + x.share(10.0 ** np.array([left, left + 1 / each])) * (width - RIGHT - LEFT)
             height = max(1.0, share / tallest * high)
             box = f'x="{ends[0]:.1f}" y="{floor - height:.1f}" width="{np.ptp(ends):.1f}" height="{height:.1f}"'
             parts.append(f'<rect {box} fill="{colour}" stroke="none"/>')
         parts.append(_text(LEFT - 7, floor - high + 4, f"{tallest:.2g}", "end"))
-        parts.append(f'<path d="M{LEFT} {floor:.1f}H{WIDTH - RIGHT}" stroke-opacity="0.4"/>')
-    return chart(title, "".join(parts), x, None, "singular value σ")
+        parts.append(f'<path d="M{LEFT} {floor:.1f}H{width - RIGHT}" stroke-opacity="0.4"/>')
+    return chart(title, "".join(parts), x, None, "singular value σ", width=width)
 
 
 def grid(panels: Sequence[str]) -> str:
@@ -140,11 +145,12 @@ def grid(panels: Sequence[str]) -> str:
 
 
 def picture(panels: Sequence[str]) -> str:
-    """Return the panels as one SVG, two in a row, for where there is no HTML."""
-    columns = min(2, len(panels))
-    width, height = columns * WIDTH, -(-len(panels) // columns) * HEIGHT
+    """Return panels of one width as one SVG, two in a row, for where there is no HTML."""
+    columns = min(2, len(panels)) or 1
+    each = int(panels[0].partition(' width="')[2].partition('"')[0]) if panels else WIDTH
+    width, height = columns * each, -(-len(panels) // columns) * HEIGHT
     placed = [
-        panel.replace("<svg ", f'<svg x="{i % columns * WIDTH}" y="{i // columns * HEIGHT}" ', 1)
+        panel.replace("<svg ", f'<svg x="{i % columns * each}" y="{i // columns * HEIGHT}" ', 1)
         for i, panel in enumerate(panels)
     ]
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
