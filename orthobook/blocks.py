@@ -301,7 +301,9 @@ class Feedforward(Block):
         return self.bend(self.affine(x, weight, bias), **more)
 
     def propagate(self, x: Points, stacks: Parameters) -> Points:
-        """Apply all layers, as one operation of autograd, in the precision of the states."""
+        """Apply all layers, as one operation of autograd if σ is piecewise affine, in the precision of the states."""
+        if self.activation.slopes is None:  # its derivative would cost what σ does, which autograd avoids
+            return super().propagate(x, stacks)
         return FeedforwardStack.apply(self.activation, x, stacks["weight"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(
@@ -505,7 +507,9 @@ class ModifiedResidual(Block):
         return torch.addmm(x, self.activation(torch.addmm(bias, x, frame)), frame.mT, alpha=-2)
 
     def propagate(self, x: Points, stacks: Parameters) -> Points:
-        """Apply all layers, as one operation of autograd, in the precision of the states."""
+        """Apply all layers, as one operation of autograd if σ is piecewise affine, in the precision of the states."""
+        if self.activation.slopes is None:
+            return super().propagate(x, stacks)
         return ReflectionStack.apply(self.activation, x, stacks["frame"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:

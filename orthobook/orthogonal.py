@@ -17,6 +17,7 @@ Every function takes a stack ``(..., n, m)`` and treats all its matrices in a fe
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -151,18 +152,38 @@ def _finite(matrices: Float[Tensor, "far n m"]) -> Float[Tensor, "far n m"]:
     return matrices
 
 
+class _FullProducts:
+    """The process's settings of matrix products: of the threads inside, the first changes them, the last restores."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.RLock(), 0
+        self.before: tuple[str, bool] = ("highest", False)
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+                torch.set_float32_matmul_precision("highest")
+                torch.backends.cudnn.allow_tf32 = False  # by default it is on, unlike that of matrix products
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                torch.set_float32_matmul_precision(self.before[0])
+                torch.backends.cudnn.allow_tf32 = self.before[1]
+
+
+_full_products = _FullProducts()
+
+
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Switch off autocast and reduced-precision products (TF32, bfloat16) of matrices and convolutions in the block.
 
-    Orthogonality to seven digits cannot survive products that keep three.
+    Orthogonality to seven digits cannot survive products that keep three. But for autocast, which belongs to a thread,
+    the settings are those of the whole process.
     """
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False  # by default it is on, unlike that of matrix products
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+    with _full_products, torch.autocast(device.type, enabled=False):
+        yield

@@ -156,7 +156,14 @@ class Softened(blocks.ModifiedResidual):
     activation = ob.activations.tanh
 
 
-@pytest.mark.parametrize("block", [Doubled(), Softened()])
+@dataclass(frozen=True, kw_only=True)
+class Leaking(blocks.ModifiedResidual):
+    """Another piecewise affine activation than its base's."""
+
+    activation = ob.activations.leaky_relu(0.3)
+
+
+@pytest.mark.parametrize("block", [Doubled(), Softened(), Leaking()])
 def test_a_subclass_trains_what_it_computes(block, generator):
     net = DeepNetwork(block, 3, 8, 20, 3, generator=generator, dtype=torch.float64)
     x = torch.randn(5, 20, generator=generator, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Sampling and retraction against closed forms: moments of the Haar measure, and the polar factor by construction."""
 
 import math
+import threading
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tolerances import PRECISIONS
 
 from orthobook import orthogonal
-from orthobook.orthogonal import haar, orthogonality_error, orthogonality_penalty, polar, retract
+from orthobook.orthogonal import full_precision, haar, orthogonality_error, orthogonality_penalty, polar, retract
 
 DTYPES = (torch.float32, torch.float64)
 ROUNDING = {dtype: precision.layer for dtype, precision in PRECISIONS.items()}
@@ -124,6 +125,31 @@ def test_retract_keeps_its_precision_under_autocast_and_fast_products(generator)
         torch.set_float32_matmul_precision(before)
     assert result.dtype == torch.float32
     assert torch.equal(result, expected)
+
+
+def test_threads_that_overlap_leave_the_settings_as_they_were():
+    """The first thread to come is the first to go, as when a dashboard trains beside a running cell."""
+    cpu, settings = torch.device("cpu"), (torch.get_float32_matmul_precision, lambda: torch.backends.cudnn.allow_tf32)
+    before, entered, leave = [setting() for setting in settings], threading.Event(), threading.Event()
+
+    def second():
+        with full_precision(cpu):
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=second)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with full_precision(cpu):
+            thread.start()
+            entered.wait()
+        assert [setting() for setting in settings] == ["highest", False]  # the second is inside still
+        leave.set()
+        thread.join()
+        assert [setting() for setting in settings] == ["medium", before[1]]
+    finally:
+        leave.set()
+        torch.set_float32_matmul_precision(before[0])
 
 
 def test_retract_does_not_drift(generator):
