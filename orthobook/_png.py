@@ -1,4 +1,4 @@
-"""Drawings as PNG pictures that are small enough to be stored in a notebook."""
+"""Drawings as small PNG pictures, for readers of a page or a print that cannot show the drawing itself."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Run the book's notebooks and store them in one form: no outputs but short texts that tests compare, and stills.
+"""Run the book's notebooks and store them in one form: no outputs but the short texts that the tests compare.
 
 A cell that starts with the line ``# NBVAL_CHECK_OUTPUT`` keeps its output, which must be text, with execution
-count 1: nbval compares it with what the cell prints. A cell with the tag ``still-picture`` keeps one picture, which
-stands for an explorer or a dashboard where the notebook is read as it is, as on GitHub; nothing is compared with it.
-Every other output and count is removed, as is metadata other than tags and MyST-NB's; each cell has a readable
-identifier that stays with it; there is one kernel.
+count 1: nbval compares it with what the cell prints. Every other output and count is removed, as is metadata
+other than tags and MyST-NB's; each cell has a readable identifier that stays with it; there is one kernel.
 
 With --check nothing is run or written, and every departure from that form is named. The most treacherous one:
 a checked cell with no stored output, which nbval passes without comparing anything.
@@ -39,8 +37,6 @@ if "google.colab" in sys.modules:
 COLAB_TAG = "hide-input"
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
-NEEDS_STILL = re.compile(r"\bexplorers\.\w+_explorer\(|\bdashboard\.\w+\(\)")
-STILL_TAG = "still-picture"
 LONGEST_CELL = 18  # lines of code; a longer cell does not fit beside its explanation
 CELL_TIMEOUT = 120  # seconds
 NOTEBOOK_METADATA = {
@@ -73,11 +69,6 @@ def written(notebook: NotebookNode) -> str:
 def is_checked(cell: NotebookNode) -> bool:
     """Say whether nbval compares a cell's output with the stored one."""
     return cell.cell_type == "code" and cell.source.partition("\n")[0].strip() == CHECKED
-
-
-def is_still(cell: NotebookNode) -> bool:
-    """Say whether a cell keeps a picture."""
-    return cell.cell_type == "code" and STILL_TAG in cell.metadata.get("tags", [])
 
 
 def is_readable(identifier: str) -> bool:
@@ -122,13 +113,6 @@ def merged(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return result
 
 
-def picture(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """Return the first picture among outputs, with its words and nothing else: GitHub would prefer the HTML."""
-    found = [output.data for output in outputs if "image/png" in output.get("data", {})][:1]
-    kept = [{kind: data[kind] for kind in ("image/png", "text/plain") if kind in data} for data in found]
-    return [nbformat.v4.new_output("display_data", data=data) for data in kept]
-
-
 def normalised(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook in the one form that is stored, its outputs taken as they are."""
     cells = []
@@ -138,7 +122,7 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
         if cell.get("attachments"):
             new.attachments = cell.attachments
         if cell.cell_type == "code":
-            new.outputs = merged(cell.outputs) if is_checked(cell) else picture(cell.outputs) if is_still(cell) else []
+            new.outputs = merged(cell.outputs) if is_checked(cell) else []
             new.execution_count = 1 if new.outputs else None
         cells.append(new)
     own = {"mystnb": notebook.metadata["mystnb"]} if notebook.metadata.get("mystnb") else {}
@@ -149,7 +133,7 @@ def run(notebook: NotebookNode) -> None:
     """Run a notebook's cells in place, in an empty folder: it may depend on nothing but the package."""
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        environment = os.environ | {"TQDM_DISABLE": "1", "ORTHOBOOK_BUILD": "1"}  # stills in place of widgets
+        environment = os.environ | {"TQDM_DISABLE": "1"}
         client = NotebookClient(notebook, kernel_name="python3", timeout=CELL_TIMEOUT, resources=resources)
         client.execute(env=environment)
 
@@ -171,10 +155,6 @@ def output_problem(cell: NotebookNode) -> str:
 def cell_problems(cell: NotebookNode) -> list[str]:
     """Say what is wrong with a code cell."""
     problems = [output_problem(cell)] if is_checked(cell) else []
-    if NEEDS_STILL.search(cell.source) and not is_still(cell):
-        problems.append(f"shows a figure that needs scripts or a kernel; give it the tag {STILL_TAG}")
-    if is_still(cell) and not picture(cell.outputs):
-        problems.append("has no stored picture; run this without --check")
     rest = cell.source.partition("\n")[2] if is_checked(cell) else cell.source
     tags = cell.metadata.get("tags", [])
     if re.search(r"#\s*(NBVAL_|PYTEST_VALIDATE_)", rest) or any(tag.startswith("nbval-") for tag in tags):

@@ -708,7 +708,7 @@ def test_the_built_book_shows_a_still_picture(monkeypatch, name):
     assert "currentColor" in bundle["text/html"]  # the page's ink, in light and in dark mode
     assert GREY not in bundle["text/html"]
     assert bundle["image/png"].startswith(b"\x89PNG")
-    assert len(bundle["image/png"]) < 50_000  # it is stored in the notebook
+    assert len(bundle["image/png"]) < 50_000
     assert "running kernel" in bundle["text/plain"]
 
 

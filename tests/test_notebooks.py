@@ -77,24 +77,6 @@ def test_normal_form_keeps_only_what_is_checked():
     assert result.metadata.kernelspec.name == "python3"
 
 
-def test_a_still_picture_is_kept_with_its_words_alone(store, capsys):
-    data = {"text/html": "<p>", "image/png": "AAAA", "text/plain": "A dashboard"}
-    outputs = [new_output("stream", text="trained"), new_output("display_data", data=data), image]
-    still = new_code_cell("show()", id="still", outputs=outputs, metadata={"tags": ["still-picture"]})
-    (cell,) = notebooks.normalised(new_notebook(cells=[still])).cells
-    assert [dict(output.data) for output in cell.outputs] == [{"image/png": "AAAA", "text/plain": "A dashboard"}]
-    assert complaints(store(cell), capsys) == ""
-    cell.outputs, cell.execution_count = [], None
-    assert "cell 2 (still) has no stored picture" in complaints(store(cell), capsys)
-
-
-@pytest.mark.parametrize("source", ["explorers.fold_explorer()", "ob.dashboard.layer()"])
-def test_a_figure_that_needs_more_than_a_reader_has_needs_a_picture(store, capsys, source):
-    assert "(live) shows a figure that needs scripts or a kernel" in complaints(
-        store(new_code_cell(source, id="live")), capsys
-    )
-
-
 def test_identifiers_are_readable_unique_and_stay():
     cells = [
         new_markdown_cell("# Two slopes, no more", id="0a1b2c3d"),
