@@ -13,7 +13,6 @@ VENV_PYTHON = .venv/bin/python
 JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book
 BUILD_FLAGS ?=
 
-BENCHMARKS = training_step architectures jacobian depth initialisation startup
 PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope
 
 .DEFAULT_GOAL = help
@@ -26,7 +25,7 @@ help:
 	@echo "                 a browser is skipped where there is none (Debian's package chromium)"
 	@echo "make serve       build the book and serve it at http://127.0.0.1:$(PORT)/ (PORT=8000)"
 	@echo "make lab         open the chapters in JupyterLab, where the dashboards run"
-	@echo "make bench       measure the package's speed"
+	@echo "make bench       measure the package's speed, in half an hour: _build/benchmarks.jsonl"
 	@echo "make notebooks   run the chapters and store their checked outputs again"
 	@echo "make clean       remove everything that the commands above made, .venv included"
 	@echo
@@ -64,7 +63,7 @@ lab: environment
 	@cd book && ../$(VENV_PYTHON) -m jupyterlab
 
 bench: environment
-	@for script in $(BENCHMARKS); do echo "== benchmarks/$$script.py"; $(VENV_PYTHON) benchmarks/$$script.py || exit 1; done
+	@$(VENV_PYTHON) benchmarks/run_all.py
 
 notebooks: environment
 	$(VENV_PYTHON) scripts/normalise_notebooks.py

@@ -7,10 +7,11 @@ from itertools import islice
 
 import peers
 import torch
-from timing import Report, interleaved, milliseconds, parsed, parser, ratios, sizes
+from timing import Report, milliseconds, parsed, parser, sizes
 from training_step import WARM_UP, gaussian_data, network
 
 import orthobook as ob
+from orthobook.speed import interleaved, ratios
 
 
 def main() -> None:

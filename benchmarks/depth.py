@@ -6,14 +6,20 @@ what the tensors of one step take at one time, beyond parameters and the optimis
 
 from __future__ import annotations
 
+import os
+
+# Huge pages, as to fetch the memory of so many layers in pages of 4 KiB takes as long as to use it.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read when torch is loaded
+
 import math
 from functools import partial
 
 from memory import peak_bytes
-from timing import Report, interleaved, parsed, parser, positive, ratios, sizes
+from timing import Report, parsed, parser, positive, sizes
 from training_step import gaussian_data, network
 
 import orthobook as ob
+from orthobook.speed import interleaved, ratios
 
 DEPTHS = (100, 300, 1000, 3000, 10_000)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from timing import Report, interleaved, milliseconds, parsed, parser, ratios, sizes
+from timing import Report, milliseconds, parsed, parser, sizes
 from torch import nn
 
 import orthobook as ob
+from orthobook.speed import interleaved, ratios
 
 
 def main() -> None:

@@ -12,12 +12,13 @@ from functools import partial
 
 import torch
 from memory import peak_bytes
-from timing import Report, interleaved, milliseconds, parsed, parser, ratios, sizes
+from timing import Report, milliseconds, parsed, parser, sizes
 from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 from torch.nn import functional
 
 import orthobook as ob
+from orthobook.speed import interleaved, ratios
 
 INPUTS, CLASSES = 784, 10
 OURS = "orthobook.jacobian"

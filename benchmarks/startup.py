@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import nbformat
-from timing import Report, interleaved, parsed, parser, ratios
+from timing import Report, parsed, parser
+
+from orthobook.speed import interleaved, ratios
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTER = ROOT / "book" / "singular-values.ipynb"

@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, facts about the machine, interleaved timing, and tables, printed and stored."""
+"""What the benchmarks share: options, facts about the machine, and tables, printed and stored."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import argparse
 import json
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 
 import orthobook as ob
-
-# A call that follows another one finds cold caches: of this many in a row, the median is kept.
-BURST = 3
+from orthobook.speed import BURST, quartiles
 
 Cell = float | Sequence[float] | str  # a number, a sample of which median and quartiles are shown, or words
 
@@ -92,6 +90,12 @@ class Report:
         print(f"{words:<42} {_shown(cell)}")
         self.facts[words] = _stored(cell)
 
+    def curve(self, words: str, values: Sequence[float], points: int = 100) -> None:
+        """Keep means over equal stretches of a long sequence."""
+        bounds = [round(index * len(values) / points) for index in range(points + 1)]
+        stretches = [values[start:end] for start, end in pairwise(bounds) if end > start]
+        self.facts[words] = [float(f"{fmean(stretch):.4g}") for stretch in stretches]
+
     def close(self) -> None:
         """Append to the file that was asked for."""
         if self.arguments.store is not None:
@@ -108,41 +112,9 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Time calls in turn, A B C A B C …, so that whatever else the machine does meets all of them alike.
-
-    Returns
-    -------
-    dict of list of float
-        Seconds of each call, one value for each repetition: the median of ``BURST`` calls in a row.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repetitions):
-        for name, call in calls.items():
-            seconds[name].append(statistics.median(_seconds(call) for _ in range(BURST)))
-    return seconds
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
-    """Return the ratio of two rows in every repetition."""
-    return [above / below for above, below in zip(numerator, denominator, strict=True)]
-
-
 def milliseconds(seconds: Sequence[float]) -> list[float]:
     """Return times in milliseconds."""
     return [1e3 * value for value in seconds]
-
-
-def quartiles(values: Sequence[float]) -> list[float]:
-    """Return median, lower and upper quartile."""
-    places = torch.tensor([0.5, 0.25, 0.75], dtype=torch.float64)
-    return torch.tensor(values, dtype=torch.float64).quantile(places).tolist()
 
 
 def spread(values: Sequence[float]) -> str:

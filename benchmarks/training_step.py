@@ -15,14 +15,15 @@ from typing import Any
 
 import peers
 import torch
-from timing import BURST, Report, interleaved, milliseconds, parsed, parser, ratios, sizes
+from timing import Report, milliseconds, parsed, parser, sizes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import orthobook as ob
+from orthobook.speed import BURST, interleaved, ratios
 from orthobook.stacked import parts
 
 INPUTS, CLASSES = 784, 10
-WARM_UP = 20  # steps of every row before the first that is timed
+WARM_UP = 5  # steps of every row before the first that is timed
 FLOOR, FREE, CONSTRAINED = "matrix products alone", "orthobook, free", "orthobook, constrained"
 SEQUENTIAL, FUSED = "nn.Sequential, Adam", "nn.Sequential, fused Adam"
 
@@ -78,9 +79,6 @@ def candidates(arguments: argparse.Namespace, data: ob.Dataset, number: int) -> 
         f"orthobook, {mode}": ob.train(network(arguments), data, config(mode=mode), progress=False)
         for mode in ("free", "constrained", "penalised")
     }
-    ours["orthobook, constrained, bfloat16"] = ob.train(
-        network(arguments), data, config(products="bfloat16"), progress=False
-    )
     return {FLOOR: products(arguments), **ours, **plain(arguments, data, config())} | {
         name: iterator for name, (iterator, _) in orthogonal_peers(arguments, data, config()).items()
     }

@@ -25,7 +25,7 @@ from orthobook.activations import Activation
 
 __all__ = ["FeedforwardStack", "ReflectionStack", "parts"]
 
-CACHE = 2**23  # bytes of a part
+CACHE = 2**21  # bytes of a part
 
 States = Float[Tensor, "batch n"]
 Stack = Float[Tensor, "depth n m"]
@@ -55,9 +55,11 @@ class FeedforwardStack(Function):
             h = ctx.activation.derivative(before[part])
             for slopes, W in zip(reversed(h.unbind()), reversed(weight[part].unbind()), strict=True):
                 g = slopes.mul_(g) @ W
-            first = x if part.start == 0 else ctx.activation(before[part.start - 1])
-            states = torch.cat((first.unsqueeze(0), ctx.activation(before[part][:-1])))
-            torch.bmm(h.mT, states, out=to_weight[part])
+            if part.start == 0:  # the first layer's input is the only one that no layer has computed
+                torch.mm(h[0].mT, x, out=to_weight[0])
+            inner = slice(max(part.start, 1), part.stop)
+            states = ctx.activation(before[inner.start - 1 : inner.stop - 1])
+            torch.bmm(h[inner.start - part.start :].mT, states, out=to_weight[inner])
             torch.sum(h, 1, out=to_bias[part])
         return None, g, to_weight, to_bias
 

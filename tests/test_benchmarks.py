@@ -108,14 +108,68 @@ def test_depth_prints_time_and_memory_for_each_layer():
     assert memory["depth 36, sqrt(L) states"] < memory["depth 36, all states"]
 
 
-def test_initialisation_and_startup_print_their_rows():
-    for script, title in (("initialisation.py", "orthogonal weights"), ("startup.py", "startup")):
-        done = run(script, "--repetitions=1", "--threads=1")
-        assert done.returncode == 0, done.stderr
-        rows = table(done.stdout, title)
-        assert len(rows) >= 2
-        for cells in rows.values():
-            check_spreads(cells)
+@pytest.mark.parametrize(("script", "title"), [("initialisation.py", "orthogonal weights"), ("startup.py", "startup")])
+def test_initialisation_and_startup_print_their_rows(script, title):
+    done = run(script, "--repetitions=1", "--threads=1")
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout, title)
+    assert len(rows) >= 2
+    for cells in rows.values():
+        check_spreads(cells)
+
+
+def test_precision_trains_in_both_and_keeps_the_weights_orthogonal():
+    small = ("--depth=3", "--width=8", "--batch=16", "--steps=4", "--seeds=2", "--repetitions=1", "--threads=1")
+    done = run("precision.py", *small)
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout, "products")
+    assert rows.keys() == {"full", "bfloat16"}
+    for time, accuracy, spread, error in rows.values():
+        check_spreads([time])
+        assert 0 <= float(accuracy) <= 1
+        assert 0 <= float(spread) <= 1
+        assert float(error) < 1e-5  # bfloat16 keeps three digits
+
+
+def test_compiled_layers_have_the_gradients_of_the_others():
+    done = run("compiled.py", "--width=8", "--batch=4", "--depths", "2", "--repetitions=1", "--threads=1")
+    assert done.returncode == 0, done.stderr
+    rows = table(done.stdout, "forward and back")
+    assert [name.partition(", ")[0] for name in rows] == ["depth 2"] * 3
+    for cells in rows.values():
+        assert float(cells[2]) < 1e-5
+
+
+def test_the_deep_network_is_measured_after_its_training(tmp_path):
+    store = tmp_path / "benchmarks.jsonl"
+    small = ("--depth=30", "--width=8", "--batch=16", "--steps=250", "--data=fashion-mnist-small", "--device=cpu")
+    done = run("ten_thousand_layers.py", *small, f"--store={store}")
+    assert done.returncode == 0, done.stderr
+    stored = json.loads(store.read_text())
+    assert stored["steps"] == 250
+    assert len(stored["loss"]) == len(stored["accuracy of the batch"]) == 100
+    assert 0.1 < stored["test accuracy"] <= 1  # better than a guess
+    assert stored["largest |σ − 1| of the whole Jacobian"] < 1e-4
+    assert stored["gradient norm, first layer / last"] == pytest.approx(1, abs=1e-4)
+
+
+def test_the_suite_names_what_it_does_not_know():
+    done = run("run_all.py", "flight.py")
+    assert done.returncode == 2
+    assert "no benchmark flight.py; there are: architectures.py" in done.stderr
+
+
+def test_the_suite_runs_what_is_chosen_and_stores_it(benchmark_module, monkeypatch, tmp_path):
+    suite, store = benchmark_module("run_all"), tmp_path / "new" / "benchmarks.jsonl"
+    monkeypatch.setattr(suite, "SUITE", ("initialisation.py --depth 2 --width 4 --repetitions 1", "startup.py --depth"))
+    monkeypatch.setattr(sys, "argv", ["run_all.py", f"--store={store}"])
+    assert suite.main() == 1  # the second has no such option
+    assert [json.loads(line)["benchmark"] for line in store.read_text().splitlines()] == ["initialisation"]
+
+
+def test_every_benchmark_is_in_the_suite(benchmark_module):
+    scripts = {path.name for path in BENCHMARKS.glob("*.py") if "report.close()" in path.read_text(encoding="utf-8")}
+    assert {line.split()[0] for line in benchmark_module("run_all").SUITE} == scripts
 
 
 @pytest.mark.parametrize("script", ["training_step.py", "jacobian.py"])
@@ -167,13 +221,3 @@ def test_peak_memory_counts_what_is_alive_at_one_time(benchmark_module):
 
     peaks = benchmark_module("memory").peak_bytes({"together": together, "in turn": in_turn})
     assert peaks == {"together": 4 * 1024, "in turn": 1024}
-
-
-def test_timing_takes_turns(benchmark_module):
-    timing = benchmark_module("timing")
-    order = []
-    seconds = timing.interleaved({name: lambda name=name: order.append(name) for name in "ab"}, repetitions=2)
-    assert "".join(order) == ("a" * timing.BURST + "b" * timing.BURST) * 2
-    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
-    assert timing.ratios([2.0, 9.0], [4.0, 3.0]) == [0.5, 3.0]
-    assert timing.spread([5.0, 1.0, 2.0, 3.0, 4.0]) == "3.00 [2.00, 4.00]"

@@ -1,31 +1,52 @@
-"""The code in the solutions of the exercises runs where a student would type it: at the end of the chapter."""
+"""Every chapter's exercises have solutions with code, and that code is run where a student would type it."""
 
-import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from solutions import solution_cells
 
-CHAPTERS = sorted((Path(__file__).resolve().parent.parent / "book").glob("*.ipynb"))
-SOLUTION = re.compile(r"^::::\{solution\} (\S+)\n(.*?)^::::$", re.DOTALL | re.MULTILINE)
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BOOK = Path(__file__).resolve().parent.parent / "book"
+CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 
+SOLVED = """
+::::{solution} first
+:class: dropdown
 
-def solution_cells(notebook):
-    """Return a code cell for each block of Python in a solution, named after its exercise."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    return [
-        nbformat.v4.new_code_cell(f"# {label}\n{block}")
-        for label, body in SOLUTION.findall(text)
-        for block in BLOCK.findall(body)
-    ]
+Words.
+
+```python
+assert x == 1
+```
+
+More words.
+
+```python
+assert x == 2
+```
+::::
+"""
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_solutions_run(chapter, tmp_path):
-    notebook = nbformat.read(chapter, as_version=4)
-    solutions = solution_cells(notebook)
-    assert solutions, f"{chapter.name} has no solution with code"
-    notebook.cells += solutions
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+def test_every_chapter_has_solutions_with_code(chapter):
+    assert solution_cells(nbformat.read(chapter, as_version=4))
+
+
+def test_solutions_run_after_the_chapter_in_its_kernel(tmp_path):
+    cells = [new_markdown_cell(SOLVED), new_code_cell("x = 1")]
+    assert [cell.source for cell in solution_cells(new_notebook(cells=cells))] == [
+        "# first\nassert x == 1\n",
+        "# first\nassert x == 2\n",
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "chapter.ipynb")
+    (tmp_path / "conftest.py").write_text((BOOK / "conftest.py").read_text(encoding="utf-8"))
+    options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:xdist", "-v"]
+    paths = ["--rootdir", str(tmp_path), "-o", f"pythonpath={Path(__file__).parent}"]
+    command = [sys.executable, "-m", "pytest", *options, *paths, str(tmp_path / "chapter.ipynb")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "assert x == 2" in done.stdout
