@@ -1,37 +1,32 @@
-"""The code in a chapter's solutions is tested as the chapter's last cells, where a student would type it."""
+"""Solutions are tested as a chapter's last cells, where students type."""
 
-import itertools
 from collections import defaultdict
+from itertools import chain, groupby
 
 from nbval.plugin import IPyNbCell, IPyNbFile
 from solutions import solution_cells
 
 
 def pytest_collection_modifyitems(items):
-    """Add the solutions after the cells of every chapter that is tested."""
-    chapters = (
-        chapter
-        for chapter, _ in itertools.groupby(
-            items, key=lambda item: item.parent
-        )
+    """Add the solutions after the cells of every chapter."""
+    by_file = groupby(items[:], key=lambda item: item.parent)
+    items[:] = chain.from_iterable(
+        with_solutions(file, list(tests)) for file, tests in by_file
     )
-    chapters = [
-        chapter for chapter in chapters if isinstance(chapter, IPyNbFile)
-    ]
-    for chapter in chapters:
-        number = 1 + max(
-            index
-            for index, item in enumerate(items)
-            if item.parent is chapter
+
+
+def with_solutions(file, tests):
+    """Return a file's tests, and its solutions if it is a chapter."""
+    if not isinstance(file, IPyNbFile):
+        return tests
+    solutions = [
+        IPyNbCell.from_parent(
+            file,
+            name=f"Solution {number}",
+            cell_num=len(tests) + number,
+            cell=cell,
+            options=defaultdict(bool),
         )
-        count = sum(item.parent is chapter for item in items)
-        items[number:number] = [
-            IPyNbCell.from_parent(
-                chapter,
-                name=f"Solution {place}",
-                cell_num=count + place,
-                cell=cell,
-                options=defaultdict(bool),
-            )
-            for place, cell in enumerate(solution_cells(chapter.nb))
-        ]
+        for number, cell in enumerate(solution_cells(file.nb))
+    ]
+    return [*tests, *solutions]

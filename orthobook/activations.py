@@ -137,7 +137,7 @@ def leaky_relu(slope: float) -> Activation:
 
 def lowered_absolute(threshold: float) -> Activation:
     """Return σ(t) = |t| − τ, which after a bias of τ is the shifted fold."""
-    # A number would be made a tensor of the right precision again at every layer, which takes as long as to subtract it.
+    # A number would be made a tensor of the right precision at every layer, which takes as long as to subtract it.
     levels = {dtype: torch.tensor(threshold, dtype=dtype, device="cpu") for dtype in (torch.float32, torch.float64)}
     return Activation(
         f"absolute value lowered by {threshold:g}",

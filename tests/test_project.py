@@ -93,6 +93,14 @@ def test_the_book_names_the_repository():
     assert f'"orthobook @ git+{REPOSITORY}@{branch}"' in notebooks.COLAB_CELL
 
 
+def test_the_citation_agrees_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["repository-code"] == REPOSITORY
+    assert [author["name"] for author in citation["authors"]] == [a["name"] for a in PROJECT["project"]["authors"]]
+    assert citation["license"][0] == PROJECT["project"]["license"]
+
+
 def test_the_table_of_contents_lists_every_page_once():
     listed = [page_of(name) for name in entries(CONTENTS)]
     assert len(listed) == len(set(listed))
