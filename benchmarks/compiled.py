@@ -6,6 +6,10 @@ layers as they are, and with `orthobook`'s own single operation. All must give t
 
 from __future__ import annotations
 
+import os
+
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # or a second run would not compile
+
 import statistics
 import time
 from collections.abc import Callable
@@ -82,6 +86,7 @@ def main() -> None:
     options.set_defaults(repetitions=10)
     arguments = parsed(options)
     report = Report("compiled", arguments)
+    torch.compile(torch.abs)(torch.ones(2))  # loads the compiler
     cells = {}
     for depth in arguments.depths:
         cells |= rows(arguments, depth, arguments.repetitions)

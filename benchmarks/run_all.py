@@ -16,7 +16,6 @@ SUITE = (
     "training_step.py --width 32 --depth 100 --batch 128",
     "training_step.py --width 128 --depth 100 --batch 128 --repetitions 10",
     "training_step.py --width 256 --depth 100 --batch 128 --repetitions 3",
-    "training_step.py --width 512 --depth 10 --batch 128 --repetitions 3",
     "training_step.py --width 64 --depth 10 --batch 128",
     "training_step.py --width 64 --depth 1000 --batch 128 --repetitions 2",
     "training_step.py --width 64 --depth 100 --batch 32",

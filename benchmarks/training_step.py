@@ -115,6 +115,16 @@ def orthogonal_peers(
     return rows
 
 
+def warm_up(run: Iterator[object]) -> str:
+    """Take some steps; return what went wrong, as batched decompositions of some builds of torch do at some sizes."""
+    try:
+        for _ in islice(run, WARM_UP):
+            pass
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
 def iterations_per_step(arguments: argparse.Namespace, data: ob.Dataset, number: int, timed: int) -> float:
     """Repeat the constrained run, which is the same to the bit, and count over the steps that were timed."""
     net = network(arguments)
@@ -136,9 +146,10 @@ def main() -> None:
     data = gaussian_data(arguments.batch)
     report = Report("training step", arguments)
     runs = candidates(arguments, data, number)
-    for run in runs.values():
-        for _ in islice(run, WARM_UP):
-            pass
+    for name, run in list(runs.items()):
+        if failure := warm_up(run):
+            report.fact(f"fails: {name}", failure)
+            del runs[name]
     calls: dict[str, Callable[[], object]] = {name: partial(next, run) for name, run in runs.items()}
     seconds = interleaved(calls, arguments.repetitions)
     report.table(
