@@ -3,8 +3,8 @@
 from collections import defaultdict
 from itertools import chain, groupby
 
+from chapters import solution_cells
 from nbval.plugin import IPyNbCell, IPyNbFile
-from solutions import solution_cells
 
 
 def pytest_collection_modifyitems(items):

@@ -9,9 +9,10 @@ The book that goes with the package derives the mathematics: https://github.com/
 import importlib
 from types import ModuleType
 
-from orthobook import (  # noqa: F401 (architectures are registered, and ob.origami and ob.spectra work)
+from orthobook import (  # noqa: F401 (architectures are registered, and ob.exercises, ob.origami, ob.spectra work)
     convolution,
     depth_budget,
+    exercises,
     groups,
     origami,
     partial_isometries,

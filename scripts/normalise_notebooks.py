@@ -2,7 +2,7 @@
 
 A cell that starts with the line ``# NBVAL_CHECK_OUTPUT`` keeps its output, which must be text, with execution
 count 1: nbval compares it with what the cell prints. Every other output and count is removed, as is metadata
-other than tags and MyST-NB's; each cell has a readable identifier that stays with it; there is one kernel.
+other than tags, slides and MyST-NB's; each cell has a readable identifier that stays with it; there is one kernel.
 
 With --check nothing is run or written, and every departure from that form is named. The most treacherous one:
 a checked cell with no stored output, which nbval passes without comparing anything.
@@ -117,7 +117,7 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook in the one form that is stored, its outputs taken as they are."""
     cells = []
     for cell, identifier in zip(notebook.cells, identifiers(notebook.cells), strict=True):
-        metadata = {key: cell.metadata[key] for key in ("mystnb", "tags") if cell.metadata.get(key)}
+        metadata = {key: cell.metadata[key] for key in ("mystnb", "slideshow", "tags") if cell.metadata.get(key)}
         new = NotebookNode(cell_type=cell.cell_type, id=identifier, metadata=metadata, source=cell.source)
         if cell.get("attachments"):
             new.attachments = cell.attachments

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from chapters import solution_cells
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from solutions import solution_cells
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))

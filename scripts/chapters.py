@@ -1,0 +1,176 @@
+"""What a chapter is made of: sections, questions, and exercises with their hints, checks and solutions.
+
+The tests of the chapters, the editions for students and instructors and the assignments are made from this reading of
+the notebooks, which hold everything once. An exercise is written as
+
+    ### By code
+
+    ::::{exercise} Count the parameters
+    :label: layer-exercise-count
+
+    How many … ?
+
+    :::{hint}
+    :class: dropdown
+    Count the factors.
+    :::
+
+    ```python
+    def dimensions(n, m):
+        ...  # your formula
+
+
+    ob.exercises.check("layer-exercise-count", dimensions)
+    ```
+    ::::
+
+    ::::{solution} layer-exercise-count
+    :class: dropdown
+
+    … and at the end code that defines what is checked.
+    ::::
+
+and a question as a numbered line of bold type, followed by its choices:
+
+    **1.** Which … ?
+
+    <details class="choice"><summary>All of them.</summary>
+
+    **No.** It leaves out …
+
+    </details>
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+TIERS = ("By hand", "By code", "Open-ended")
+
+_EXERCISE = re.compile(r"^::::\{exercise\} ([^\n]+)\n:label: (\S+)\n(.*?)^::::$", re.DOTALL | re.MULTILINE)
+_SOLUTION = re.compile(r"^::::\{solution\} (\S+)\n:class: dropdown\n(.*?)^::::$", re.DOTALL | re.MULTILINE)
+_HINT = re.compile(r"^:::\{hint\}\n:class: dropdown\n(.*?)^:::$", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,4}) (.+)$", re.MULTILINE)
+_CHECK = re.compile(r"^ob\.exercises\.check\(", re.MULTILINE)
+_QUESTION = re.compile(r"^\*\*(\d+)\.\*\* ", re.MULTILINE)
+_CHOICE = re.compile(
+    r'^<details class="choice"><summary>(.*?)</summary>\n\n(.*?)\n\n</details>$', re.DOTALL | re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a chapter."""
+
+    label: str
+    title: str
+    tier: str  # one of TIERS
+    statement: str  # Markdown, without hint and code
+    hint: str  # Markdown
+    starter: str  # code to start from; empty for an exercise that is not answered by code
+    check: str  # the call of its self-check, or empty
+    solution: str  # Markdown, code included
+    answer: str  # the solution's code
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with several choices."""
+
+    text: str  # Markdown
+    choices: tuple[tuple[str, str], ...]  # each choice and what is said when it is opened
+
+
+def contents() -> list[str]:
+    """Return the chapters' names in the book's order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    return [Path(file).name for file in files if (ROOT / f"{file}.ipynb").exists()]
+
+
+def read(name: str) -> NotebookNode:
+    """Return a chapter's notebook."""
+    return nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)
+
+
+def text_of(notebook: NotebookNode) -> str:
+    """Return all Markdown of a notebook."""
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def section(text: str, title: str) -> str:
+    """Return the text below a heading of the second level, up to the next; empty where there is none."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def exercises(notebook: NotebookNode) -> list[Exercise]:
+    """Return a chapter's exercises in their order; ValueError for one that is not written as above."""
+    text = text_of(notebook)
+    solutions = dict(_SOLUTION.findall(text))
+    found = [_exercise(match, text[: match.start()], solutions) for match in _EXERCISE.finditer(text)]
+    unclaimed = set(solutions) - {exercise.label for exercise in found}
+    if unclaimed:
+        raise ValueError(f"solutions without an exercise: {sorted(unclaimed)}")
+    return found
+
+
+def _exercise(match: re.Match[str], before: str, solutions: dict[str, str]) -> Exercise:
+    """Return one exercise, given its text, what stands before it, and all solutions."""
+    title, label, body = match.groups()
+    if label not in solutions:
+        raise ValueError(f"exercise {label} has no solution")
+    hints, codes = _HINT.findall(body), _CODE.findall(body)
+    if len(hints) > 1 or len(codes) > 1:
+        raise ValueError(
+            f"exercise {label} has {len(hints)} hints and {len(codes)} pieces of code; one of each at most"
+        )
+    code = codes[0] if codes else ""
+    call = _CHECK.search(code)
+    starter, check = (code[: call.start()], code[call.start() :]) if call else (code, "")
+    headings = _HEADING.findall(before)
+    return Exercise(
+        label=label,
+        title=title,
+        tier=headings[-1][1] if headings else "",
+        statement=_CODE.sub("", _HINT.sub("", body)).strip(),
+        hint=hints[0].strip() if hints else "",
+        starter=starter.strip(),
+        check=check.strip(),
+        solution=solutions[label].strip(),
+        answer="\n\n".join(block.strip() for block in _CODE.findall(solutions[label])),
+    )
+
+
+def questions(notebook: NotebookNode) -> list[Question]:
+    """Return a chapter's questions."""
+    text = section(text_of(notebook), "Questions")
+    starts = [match.start() for match in _QUESTION.finditer(text)]
+    parts = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [
+        Question(_QUESTION.sub("", part.partition("<details")[0]).strip(), tuple(_CHOICE.findall(part)))
+        for part in parts
+    ]
+
+
+def solution_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """Return cells that run the code of all solutions and demand, after each, that the exercise's self-check passes."""
+    return [nbformat.v4.new_code_cell(f"# {label}\n{code}") for label, code in _solutions_and_checks(notebook)]
+
+
+def _solutions_and_checks(notebook: NotebookNode) -> Iterator[tuple[str, str]]:
+    """Yield the label and the code of each cell."""
+    for exercise in exercises(notebook):
+        for block in _CODE.findall(exercise.solution):
+            yield exercise.label, block
+        if exercise.check:
+            yield exercise.label, f"_verdict = {exercise.check}\nassert _verdict, _verdict\n"
