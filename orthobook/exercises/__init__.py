@@ -4,9 +4,9 @@
 >>> exercises.check("layer-exercise-count", lambda n, m: n * m)
 Not yet: at n = 4, m = 4 ...
 
-Each exercise that is answered by code has one, under the label that it has in the book; the checks of a chapter are in a
-file of its own. They test a property that the answer must have, or compare it with a closed form, rather than with a stored
-solution.
+Each exercise that is answered by code has one, under the label that it has in the book; the checks of a chapter are in
+a file of its own. They test a property that the answer must have, or compare it with a closed form, rather than with a
+stored solution.
 """
 
 import importlib

@@ -24,7 +24,7 @@ def _sort(sort_pairs: object) -> None:
 @self_check("layer-exercise-count")
 def _count(dimensions: object) -> None:
     dimensions = function("dimensions", dimensions)
-    for n, m in ((2, 1), (3, 3), (4, 2), (7, 3)):
+    for n, m in ((4, 2), (2, 1), (3, 3), (7, 3)):
         found = whole(f"dimensions({n}, {m})", dimensions(n, m))
         frame, rest = n * m - m * (m + 1) // 2, (n - m) * (n - m - 1) // 2
         at = f"at n = {n}, m = {m} you count {found}"
@@ -51,11 +51,11 @@ def _recover(factors: object) -> None:
         value = tensor(name, value, *given.shape)
         require(near(value, given), f"your {name} is not the {name} from which the layer was built")
     c, r = (slopes[0] + slopes[1]) / 2, (slopes[0] - slopes[1]) / 2
-    bent = B + 0.1 * B.flip(1)
+    tilted = torch.stack([U[:, 0], 0.8 * U[:, 1] + 0.6 * U[:, 0]], dim=1) * scale / r
     leaking = A + complement(U)[:, :1] @ V[:, :1].mT
     turned = complement(U) @ (2 * R) @ complement(V).mT - c / r * U @ V.mT
     for what, layer in {
-        "a layer whose columns of B are not orthogonal to each other": (A, bent, C),
+        "a layer whose columns of B are not orthogonal to each other": (A + c * (B - tilted) @ C, tilted, C),
         "a layer with MV ≠ 0": (leaking, B, C),
         "a layer whose R is twice an orthogonal matrix": (turned, B, C),
         "a layer whose rows of C are too long": (A, B, 2 * C),
