@@ -293,7 +293,8 @@ def _integrals(t: Array, t2: Array, versine: Array, width: int | None) -> tuple[
     v = end * (1 + _NODES) / 2
     s = scale * np.sinh(v)
     square = 1 + s * s
-    radius2 = square * (mean**2 + (delta / (2 * s)) ** 2) if delta.any() else square * mean**2
+    apart = np.divide(delta, 2 * s, out=np.zeros_like(s), where=s > 0)  # at the angle 0 nothing is left to integrate
+    radius2 = square * (mean**2 + apart**2)
     measure = end * _WEIGHTS * scale * np.cosh(v) / square  # dϑ = 2 ds/(1 + s²)
     half = np.arctan(s)
     drop = 2 * np.sin(half_angle + half) * np.sin(half_angle - half)

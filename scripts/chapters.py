@@ -44,6 +44,7 @@ and a question as a numbered line of bold type, followed by its choices:
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,17 @@ def section(text: str, title: str) -> str:
     return found[1].strip() if found else ""
 
 
+def title(notebook: NotebookNode) -> str:
+    """Return a chapter's title."""
+    return notebook.cells[0].source.partition("\n")[0].removeprefix("# ")
+
+
+def repository() -> str:
+    """Return the repository's address, from the one place that defines it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"]
+
+
 def exercises(notebook: NotebookNode) -> list[Exercise]:
     """Return a chapter's exercises in their order; ValueError for one that is not written as above."""
     text = text_of(notebook)
@@ -149,6 +161,31 @@ def _exercise(match: re.Match[str], before: str, solutions: dict[str, str]) -> E
         solution=solutions[label].strip(),
         answer="\n\n".join(block.strip() for block in _CODE.findall(solutions[label])),
     )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an exercise stands in a chapter's text."""
+
+    label: str
+
+
+def parts(text: str) -> Iterator[str | Place]:
+    """Yield a cell's text in pieces, each exercise as its place, and no solutions."""
+    text = _SOLUTION.sub("", text)
+    end = 0
+    for match in _EXERCISE.finditer(text):
+        yield text[end : match.start()]
+        yield Place(match[2])
+        end = match.end()
+    yield text[end:]
+
+
+def text_and_code(solution: str) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of a solution: text, and the code that follows it; either may be empty."""
+    pieces = _CODE.split(solution)  # text, code, text, code, …, text
+    for text, code in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
+        yield text.strip(), code.strip()
 
 
 def questions(notebook: NotebookNode) -> list[Question]:
