@@ -88,6 +88,7 @@ def test_equal_inputs_stay_equal_and_wide_networks_approach_the_limit():
     ]
     assert_allclose(np.divide(gaps[:-1], gaps[1:]), 2, rtol=0.1)  # the difference is of the order 1/n
 
+
 def test_an_equal_pair_does_not_disturb_another():
     start = {"mean_square2": np.array([1.0, 2.0, 2.0]), "correlation": np.array([1.0, 0.3, 1.0])}
     together = one_layer(1.0, **start)
@@ -95,7 +96,6 @@ def test_an_equal_pair_does_not_disturb_another():
         alone = one_layer(1.0, **{name: values[i] for name, values in start.items()})
         assert_allclose(together.coherence[:, i], alone.coherence, rtol=1e-12)
         assert_allclose(together.squared_distance[:, i], alone.squared_distance, rtol=1e-12)
-
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.4, 1.0, 2.5])
