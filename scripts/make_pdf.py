@@ -49,7 +49,8 @@ PRINT = {
     "print_background": True,
 }
 OPEN = "() => document.querySelectorAll('details').forEach(details => details.open = true)"
-NUMBER = "pages => Object.entries(pages).forEach(([id, page]) => document.getElementById('page-of-' + id).textContent = page)"
+NUMBER = """pages => Object.entries(pages).forEach(
+  ([id, page]) => document.getElementById('page-of-' + id).textContent = page)"""
 
 
 def parts() -> list[tuple[str, list[str]]]:

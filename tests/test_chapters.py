@@ -9,7 +9,8 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from orthobook import exercises as self_checks
 
-BOOK = {name: chapters.read(name) for name in chapters.contents()}
+TEMPLATE = "_template/chapter"  # to start a new one from; it must pass what it is to teach
+BOOK = {name: chapters.read(name) for name in [*chapters.contents(), TEMPLATE]}
 every_chapter = pytest.mark.parametrize("name", BOOK)
 
 

@@ -10,7 +10,7 @@ import normalise_notebooks as notebooks
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-CHAPTERS = sorted(notebooks.BOOK.glob("*.ipynb"))
+CHAPTERS = [*sorted(notebooks.BOOK.glob("*.ipynb")), notebooks.BOOK / "_template" / "chapter.ipynb"]
 
 
 def colab_cell():
