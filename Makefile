@@ -16,7 +16,7 @@ BUILD_FLAGS ?=
 PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope
 
 .DEFAULT_GOAL = help
-.PHONY: help environment book pages test check-pages serve lab bench notebooks clean
+.PHONY: help environment book pages test check-pages serve lab course pdf zip linkcheck bench notebooks clean
 
 help:
 	@echo "make book        build the book: _build/html/index.html"
@@ -24,6 +24,10 @@ help:
 	@echo "                 the dashboards in JupyterLab, and the pages of the book where it has been built; what needs"
 	@echo "                 a browser is skipped where there is none (Debian's package chromium)"
 	@echo "make serve       build the book and serve it at http://127.0.0.1:$(PORT)/ (PORT=8000)"
+	@echo "make course      editions for students and instructors, and assignments that nbgrader grades: _build/course"
+	@echo "make pdf         build the book and print it as one file: _build/pdf/orthobook.pdf (needs chromium)"
+	@echo "make zip         build the book and pack it for reading without a network: _build/orthobook-offline.zip"
+	@echo "make linkcheck   follow the book's links to other sites"
 	@echo "make lab         open the chapters in JupyterLab, where the dashboards run"
 	@echo "make bench       measure the package's speed, in half an hour: _build/benchmarks.jsonl"
 	@echo "make notebooks   run the chapters and store their checked outputs again"
@@ -58,6 +62,19 @@ check-pages:
 serve: book
 	@echo "Serving the book at http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"
 	@$(VENV_PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+course: environment
+	@$(VENV_PYTHON) scripts/make_course.py
+
+pdf: book
+	@$(VENV_PYTHON) scripts/make_pdf.py
+
+zip: book
+	@$(VENV_PYTHON) scripts/make_offline_zip.py
+
+# Needs a network, and says nothing about the book itself, so no test depends on it.
+linkcheck: environment
+	@$(JUPYTER_BOOK) build -q --builder linkcheck .
 
 lab: environment
 	@cd book && ../$(VENV_PYTHON) -m jupyterlab
