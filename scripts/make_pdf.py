@@ -106,15 +106,15 @@ def whole_book(site: Path, target: Path) -> str:
 
 def _contents(articles: dict[str, Tag]) -> Iterator[str]:
     """Yield the lines of the table of contents, their page numbers to be filled in."""
-    for title, pages in parts():
-        if title:
-            yield f'<p class="part">{escape(title)}</p>'
+    for part, pages in parts():
+        if part:
+            yield f'<p class="part">{escape(part)}</p>'
         for name in pages:
-            words = escape(_title(articles[name]))
+            words = escape(title(articles[name]))
             yield f'<a href="#{name}"><span>{words}</span><span class="page" id="page-of-{name}">000</span></a>'
 
 
-def _title(page: Tag) -> str:
+def title(page: Tag) -> str:
     """Return a page's title with its number."""
     heading = page.find("h1")
     return "".join(part for part in heading.strings if part.strip() != "#").strip()
@@ -124,8 +124,8 @@ def _scripts(site: Path, names: Sequence[str]) -> list[str]:
     """Return the elements that load what formulas, code and figures need, each once."""
     found: dict[str, None] = {}
     for name in names:
-        soup = BeautifulSoup((site / "book" / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
-        for tag in soup.head.find_all(["link", "script"]):
+        head = (site / "book" / f"{name}.html").read_text(encoding="utf-8").partition("</head>")[0]
+        for tag in BeautifulSoup(head, "html.parser").find_all(["link", "script"]):
             address = tag.get("src") or tag.get("href") or ""
             if any(part in address for part in ("mathjax", "charts/", "pygments.css", "proof.css")):
                 attribute = "src" if tag.get("src") else "href"

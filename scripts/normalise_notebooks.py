@@ -38,7 +38,7 @@ COLAB_TAG = "hide-input"
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
 LONGEST_CELL = 18  # lines of code; a longer cell does not fit beside its explanation
-CELL_TIMEOUT = 120  # seconds
+CELL_TIMEOUT = 300  # seconds
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},

@@ -186,3 +186,25 @@ def test_a_wheel_contains_the_whole_package(tmp_path):
     assert {name for name in contained if name.startswith("orthobook/")} == expected
     assert any(name.startswith("orthobook/_data/") for name in contained)
     assert any(name.endswith("/licenses/LICENSE") for name in contained)
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_are_valid(workflow):
+    command = ["check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(workflow)]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_wrong_workflow_is_found(tmp_path):
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text("on: push\njobs:\n  one:\n    steps: []\n")
+    command = ["check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(wrong)]
+    assert subprocess.run([sys.executable, "-m", *command], capture_output=True).returncode == 1
+
+
+def test_workflows_run_commands_that_exist():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"test", "book"} <= set(targets)
+    assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= set(targets)
+    assert all((ROOT / script).exists() for script in re.findall(r"(?:bash|python) ([\w./]+)", text))
