@@ -1,10 +1,9 @@
-"""Run chapters as a student does, each in an empty folder with whatever versions are installed, and report those that
-fail.
+"""Run chapters as a student does, each in an empty folder and with whatever versions are installed.
 
     python scripts/run_chapters.py                  all
     python scripts/run_chapters.py one-layer        one
 
-Nothing is written, and what a cell prints is not compared.
+Those that fail are reported. Nothing is written, and what a cell prints is not compared.
 """
 
 from __future__ import annotations
