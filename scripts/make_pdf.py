@@ -5,13 +5,14 @@
 
 The pages' articles are put into one page, in the order of the table of contents; links between pages become links
 within it. A browser sets the formulas, draws the figures and prints. The page numbers in the table of contents are
-read off a first print.
+read off the print, and laid over it.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import io
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ import chapters
 import yaml
 from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Page, sync_playwright
-from pypdf import PdfReader
+from pypdf import PdfReader, PdfWriter
 from screenshots import DRAWN, TYPESET
 from tqdm import tqdm
 
@@ -49,8 +50,10 @@ PRINT = {
     "print_background": True,
 }
 OPEN = "() => document.querySelectorAll('details').forEach(details => details.open = true)"
-NUMBER = """pages => Object.entries(pages).forEach(
-  ([id, page]) => document.getElementById('page-of-' + id).textContent = page)"""
+NUMBER = """pages => {
+  document.body.className = 'numbers';
+  for (const [id, page] of Object.entries(pages)) document.getElementById('page-of-' + id).textContent = page;
+}"""
 
 
 def parts() -> list[tuple[str, list[str]]]:
@@ -144,19 +147,20 @@ def print_book(page: Page, address: str, pdf: Path, names: Sequence[str]) -> int
     page.evaluate(OPEN)
     page.set_default_timeout(PATIENCE)
     page.pdf(path=pdf, **PRINT)
-    page.evaluate(NUMBER, page_numbers(pdf, names))
-    page.pdf(path=pdf, **PRINT)
-    return len(PdfReader(pdf).pages)
+    # Printing all again would take as long again: the numbers alone are printed, and laid over the contents.
+    page.evaluate(NUMBER, page_numbers(PdfReader(pdf), names))
+    numbers = PdfReader(io.BytesIO(page.pdf(**PRINT | {"display_header_footer": False})))
+    book = PdfWriter(clone_from=pdf)
+    for below, above in zip(book.pages, numbers.pages, strict=False):
+        below.merge_page(above)
+    book.write(pdf)
+    return len(book.pages)
 
 
-def page_numbers(pdf: Path, names: Sequence[str]) -> dict[str, int]:
+def page_numbers(book: PdfReader, names: Sequence[str]) -> dict[str, int]:
     """Return the page on which each of the book's pages begins."""
-    reader = PdfReader(pdf)
-    places = reader.named_destinations
-    return {
-        name: reader.get_destination_page_number(places[f"/{name}" if f"/{name}" in places else name]) + 1
-        for name in names
-    }
+    places = {name.removeprefix("/"): place for name, place in book.named_destinations.items()}
+    return {name: book.get_destination_page_number(places[name]) + 1 for name in names}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
