@@ -1,6 +1,7 @@
 """Print the whole built book as one PDF, with its figures, a table of contents and links that work.
 
     python scripts/make_pdf.py                       _build/html → _build/pdf/orthobook.pdf
+    python scripts/make_pdf.py one-layer notation    two of its pages
     python scripts/make_pdf.py --site S --to F.pdf   another built book, another file
 
 The pages' articles are put into one page, in the order of the table of contents; links between pages become links
@@ -56,12 +57,13 @@ NUMBER = """pages => {
 }"""
 
 
-def parts() -> list[tuple[str, list[str]]]:
-    """Return the parts of the table of contents: their titles, and their pages' names."""
+def parts(only: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
+    """Return the parts of the table of contents, or of some of its pages: their titles, and their pages' names."""
     toc = yaml.safe_load((chapters.ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [("", [Path(toc["root"]).name])] + [
-        (part["caption"], [Path(page["file"]).name for page in part["chapters"]]) for part in toc["parts"]
-    ]
+    every = [("", [Path(toc["root"]).name])]
+    every += [(part["caption"], [Path(page["file"]).name for page in part["chapters"]]) for part in toc["parts"]]
+    chosen = [(part, [name for name in pages if name in only or not only]) for part, pages in every]
+    return [(part, pages) for part, pages in chosen if pages]
 
 
 def article(site: Path, name: str, names: set[str]) -> Tag:
@@ -88,9 +90,9 @@ def _address(address: str, name: str, names: set[str]) -> str:
     return f"../html/book/{address}"
 
 
-def whole_book(site: Path, target: Path) -> str:
-    """Return the HTML of one page that holds the book."""
-    names = [name for _, pages in parts() for name in pages]
+def whole_book(site: Path, contents: list[tuple[str, list[str]]]) -> str:
+    """Return the HTML of one page that holds the book, or some of its pages."""
+    names = [name for _, pages in contents for name in pages]
     articles = {name: article(site, name, set(names)) for name in tqdm(names, desc="pages", unit="page")}
     values = {
         "site": "../html",
@@ -100,16 +102,16 @@ def whole_book(site: Path, target: Path) -> str:
         "version": version("orthobook"),
         "date": datetime.date.today().isoformat(),
         "address": chapters.repository(),
-        "contents": "\n      ".join(_contents(articles)),
+        "contents": "\n      ".join(_contents(contents, articles)),
         "head": "\n    ".join(_scripts(site, names)),
         "articles": "\n".join(map(str, articles.values())),
     }
     return Template((TEMPLATES / "book.html").read_text(encoding="utf-8")).substitute(values)
 
 
-def _contents(articles: dict[str, Tag]) -> Iterator[str]:
+def _contents(contents: list[tuple[str, list[str]]], articles: dict[str, Tag]) -> Iterator[str]:
     """Yield the lines of the table of contents, their page numbers to be filled in."""
-    for part, pages in parts():
+    for part, pages in contents:
         if part:
             yield f'<p class="part">{escape(part)}</p>'
         for name in pages:
@@ -166,21 +168,25 @@ def page_numbers(book: PdfReader, names: Sequence[str]) -> dict[str, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="names of pages, such as one-layer (default: all)")
     parser.add_argument("--site", type=Path, default=SITE, metavar="FOLDER", help="the built book")
     parser.add_argument("--to", type=Path, default=PDF, metavar="FILE", help="default: _build/pdf/orthobook.pdf")
     options = parser.parse_args(arguments)
     if not (options.site / "index.html").exists():
         parser.error(f"there is no built book at {options.site}: run `make book` first")
+    contents = parts(options.pages)
+    names = [name for _, pages in contents for name in pages]
+    if unknown := set(options.pages) - set(names):
+        parser.error(f"no page is called {', '.join(sorted(unknown))}")
     options.to.parent.mkdir(parents=True, exist_ok=True)
     source = options.site.resolve().parent / "pdf" / "book.html"
     source.parent.mkdir(exist_ok=True)
-    source.write_text(whole_book(options.site.resolve(), source), encoding="utf-8")
+    source.write_text(whole_book(options.site.resolve(), contents), encoding="utf-8")
     print("setting the formulas and printing; this takes a minute or two ...", flush=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
         )
-        names = [name for _, pages in parts() for name in pages]
         count = print_book(browser.new_page(), source.as_uri(), options.to, names)
         browser.close()
     print(f"{options.to}: {count} pages, {options.to.stat().st_size / 2**20:.1f} MiB")

@@ -1,6 +1,8 @@
 """The book on paper and in one file to carry along, made from the built book."""
 
 import re
+import subprocess
+import sys
 import zipfile
 
 import make_offline_zip
@@ -24,23 +26,32 @@ def unpacked(site, tmp_path_factory):
     "page", ["index.html", "book/one-layer.html", "slides/one-layer.html", "search.html?q=isometry"]
 )
 def test_the_offline_book_asks_for_nothing(unpacked, browser, page):
-    seen = checks.visit(browser, f"{unpacked.as_uri()}/{page}", unpacked.as_uri())
-    assert (seen.outside, seen.errors, seen.typesetting) == ([], [], [])
+    seen, tab = checks.Visit(), browser.new_page()
+    checks.watch(tab, seen, unpacked.as_uri())
+    tab.goto(f"{unpacked.as_uri()}/{page}")
+    tab.wait_for_load_state("networkidle")
+    tab.wait_for_function(checks.TYPESET)
+    assert (seen.outside, seen.errors, tab.evaluate(checks.TYPESETTING)) == ([], [], [])
+    tab.close()
+
+
+PRINTED = ["intro", "one-layer", "bibliography"]  # the whole book takes minutes
 
 
 @pytest.fixture(scope="module")
 def pdf(site, tmp_path_factory):
-    """The whole book, printed."""
+    """Some of the book's pages, printed."""
     path = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    assert make_pdf.main(["--site", str(site), "--to", str(path)]) == 0
+    command = [sys.executable, make_pdf.__file__, "--site", str(site), "--to", str(path), *PRINTED]
+    done = subprocess.run(command, capture_output=True, text=True)  # a browser of its own
+    assert done.returncode == 0, done.stderr
     return PdfReader(path)
 
 
 @pytest.fixture(scope="module")
 def titles(site):
-    """The titles of the book's pages by their names."""
-    names = [name for _, pages in make_pdf.parts() for name in pages]
-    return {name: make_pdf.title(make_pdf.article(site, name, set(names))) for name in names}
+    """The titles of the printed pages by their names."""
+    return {name: make_pdf.title(make_pdf.article(site, name, set(PRINTED))) for name in PRINTED}
 
 
 def squeezed(text):
@@ -48,7 +59,7 @@ def squeezed(text):
 
 
 def test_the_contents_name_the_page_on_which_each_chapter_begins(pdf, titles):
-    numbers = "".join(pdf.pages[i].extract_text() for i in range(1, 4))
+    numbers = "".join(pdf.pages[i].extract_text() for i in range(1, 3))
     contents = squeezed(numbers)
     for name, title in titles.items():
         number = make_pdf.page_numbers(pdf, [name])[name]
@@ -62,21 +73,19 @@ def test_the_outline_has_every_chapter(pdf, titles):
     assert {title for title in titles.values() if squeezed(title) not in listed} == set()
 
 
-def test_links_within_the_book_stay_within_it(pdf):
-    links = [
-        annotation.get_object()["/A"].get("/URI", "")
-        for page in pdf.pages
-        for annotation in page.get("/Annots", [])
-        if "/A" in annotation.get_object()
-    ]
-    assert links
-    assert [link for link in links if link.startswith("file:") and "/_modules/" not in link] == []
+def test_links_within_what_is_printed_stay_within_it(pdf):
+    places = [annotation.get_object() for page in pdf.pages for annotation in page.get("/Annots", [])]
+    outside = [place["/A"]["/URI"] for place in places if "/URI" in place.get("/A", {})]
+    assert [place for place in places if "/Dest" in place or "/D" in place.get("/A", {})]
+    assert not any(f"/{name}.html" in link for link in outside for name in PRINTED)
 
 
-def test_fonts_are_embedded_and_figures_are_there(pdf):
-    pages = len(pdf.pages)
-    assert pages > 200
-    assert sum(len(page.images) for page in list(pdf.pages)[::10]) > 0
+def test_figures_are_there_and_text_can_be_read_out(pdf):
+    assert len(pdf.pages) > 30
+    assert pdf.trailer["/Root"]["/MarkInfo"]["/Marked"]
+    objects = [pdf.get_object(number) for number in range(1, pdf.trailer["/Size"])]
+    described = [str(entry["/Alt"]) for entry in objects if isinstance(entry, dict) and "/Alt" in entry]
+    assert any("Three upward parabolas" in text for text in described)
 
 
 def test_without_a_built_book_the_command_to_make_it_is_named(tmp_path, capsys):

@@ -37,45 +37,56 @@ def each_chapter(site, chapters, check):
     ]
 
 
-@pytest.fixture(scope="module", params=["http", "file"])
-def visits(request, site, browser):
-    """Every page, visited over HTTP in a wide light window and from the file system in a phone's dark one."""
-    http = request.param == "http"
-    base = request.getfixturevalue("server") if http else site.as_uri()
-    addresses = {page.relative_to(site).as_posix() for page in checks.pages(site)}
-    look = (1280, "light") if http else (PHONE, "dark")
-    return {address: checks.visit(browser, f"{base}/{address}", base, *look) for address in sorted(addresses)}
+class Visited:
+    """Every page but the slides, which have tests of their own, as a reader's browser shows it."""
+
+    http: bool
+    width: int  # of the window, in CSS pixels
+    mode: str  # light or dark
+
+    @pytest.fixture(scope="class")
+    def visits(self, request, site, browser):
+        base = request.getfixturevalue("server") if self.http else site.as_uri()
+        addresses = sorted(page.relative_to(site).as_posix() for page in checks.pages(site))
+        return {
+            address: checks.visit(browser, f"{base}/{address}", base, self.width, self.mode)
+            for address in addresses
+            if not address.startswith("slides/")
+        }
+
+    def collect(self, visits, attribute):
+        """Gather what the visits found, with the pages' addresses."""
+        return lines(
+            f"{address}: {problem}" for address, visit in visits.items() for problem in getattr(visit, attribute)
+        )
+
+    def test_nothing_is_asked_of_another_host(self, visits):
+        assert not self.collect(visits, "outside")
+
+    def test_no_script_or_console_error(self, visits):
+        assert not self.collect(visits, "errors")
+
+    def test_all_maths_is_typeset(self, visits):
+        assert not self.collect(visits, "typesetting")
+
+    def test_axe_finds_no_fault(self, visits):
+        assert not self.collect(visits, "accessibility")
+
+    def test_no_page_is_wider_than_its_window(self, visits):
+        wide = {address: visit.width for address, visit in visits.items() if visit.width > self.width}
+        assert wide == {}
 
 
-def collect(visits, attribute):
-    """Gather what the visits found, with the pages' addresses."""
-    return [f"{address}: {problem}" for address, visit in visits.items() for problem in getattr(visit, attribute)]
+class TestOverHTTP(Visited):
+    """On a desk, in light colours."""
+
+    http, width, mode = True, 1280, "light"
 
 
-def test_nothing_is_asked_of_another_host(visits):
-    problems = collect(visits, "outside")
-    assert not problems, lines(problems)
+class TestFromTheFileSystem(Visited):
+    """On a telephone, in dark colours."""
 
-
-def test_no_script_or_console_error(visits):
-    problems = collect(visits, "errors")
-    assert not problems, lines(problems)
-
-
-def test_all_maths_is_typeset(visits):
-    problems = collect(visits, "typesetting")
-    assert not problems, lines(problems)
-
-
-def test_axe_finds_no_fault(visits):
-    problems = collect(visits, "accessibility")
-    assert not problems, lines(problems)
-
-
-def test_no_page_is_wider_than_its_window(visits, request):
-    limit = 1280 if "http" in request.node.callspec.id else PHONE
-    problems = [f"{address}: {visit.width} pixels" for address, visit in visits.items() if visit.width > limit]
-    assert not problems, lines(problems)
+    http, width, mode = False, PHONE, "dark"
 
 
 def test_pages_fetch_nothing_from_outside(site):

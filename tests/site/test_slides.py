@@ -28,6 +28,7 @@ def shown(site, chapters, browser):
         page.goto((site / "slides" / f"{name}.html").as_uri())
         page.wait_for_function(READY)
         visit.typesetting = page.evaluate(checks.TYPESETTING)
+        visit.accessibility = checks.violations(page) if name == "one-layer" else []  # they are all made alike
         found[name] = visit, page.evaluate(SLIDES), page.content()
         page.close()
     return found
@@ -43,6 +44,10 @@ def test_they_need_no_network_and_no_repair(shown):
 
 def test_all_formulas_are_set(shown):
     assert {name: visit.typesetting for name, (visit, _, _) in shown.items() if visit.typesetting} == {}
+
+
+def test_axe_finds_no_fault(shown):
+    assert "\n".join(shown["one-layer"][0].accessibility) == ""
 
 
 def test_every_slide_fits_the_screen(shown):
