@@ -13,6 +13,12 @@ BOOK = Path(__file__).resolve().parent.parent / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 
 SOLVED = """
+::::{exercise} The first
+:label: first
+
+Which?
+::::
+
 ::::{solution} first
 :class: dropdown
 
@@ -45,7 +51,7 @@ def test_solutions_run_after_the_chapter_in_its_kernel(tmp_path):
     nbformat.write(new_notebook(cells=cells), tmp_path / "chapter.ipynb")
     (tmp_path / "conftest.py").write_text((BOOK / "conftest.py").read_text(encoding="utf-8"))
     options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:xdist", "-v"]
-    paths = ["--rootdir", str(tmp_path), "-o", f"pythonpath={Path(__file__).parent}"]
+    paths = ["--rootdir", str(tmp_path), "-o", f"pythonpath={BOOK.parent / 'scripts'}"]
     command = [sys.executable, "-m", "pytest", *options, *paths, str(tmp_path / "chapter.ipynb")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
