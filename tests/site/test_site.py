@@ -45,11 +45,12 @@ class Visited:
     mode: str  # light or dark
 
     @pytest.fixture(scope="class")
-    def visits(self, request, site, browser):
-        base = request.getfixturevalue("server") if self.http else site.as_uri()
+    @classmethod
+    def visits(cls, request, site, browser):
+        base = request.getfixturevalue("server") if cls.http else site.as_uri()
         addresses = sorted(page.relative_to(site).as_posix() for page in checks.pages(site))
         return {
-            address: checks.visit(browser, f"{base}/{address}", base, self.width, self.mode)
+            address: checks.visit(browser, f"{base}/{address}", base, cls.width, cls.mode)
             for address in addresses
             if not address.startswith("slides/")
         }
@@ -61,16 +62,16 @@ class Visited:
         )
 
     def test_nothing_is_asked_of_another_host(self, visits):
-        assert not self.collect(visits, "outside")
+        assert self.collect(visits, "outside") == ""
 
     def test_no_script_or_console_error(self, visits):
-        assert not self.collect(visits, "errors")
+        assert self.collect(visits, "errors") == ""
 
     def test_all_maths_is_typeset(self, visits):
-        assert not self.collect(visits, "typesetting")
+        assert self.collect(visits, "typesetting") == ""
 
     def test_axe_finds_no_fault(self, visits):
-        assert not self.collect(visits, "accessibility")
+        assert self.collect(visits, "accessibility") == ""
 
     def test_no_page_is_wider_than_its_window(self, visits):
         wide = {address: visit.width for address, visit in visits.items() if visit.width > self.width}
