@@ -86,7 +86,7 @@ class Versions(SphinxDirective):
         """Return a table."""
         found = {"Python": platform.python_version()} | {name: version(name) for name in USED}
         found["processor"] = f"{platform.machine()}, {platform.system()}"
-        lines = ["| | version |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in found.items())]
+        lines = ["| package | version |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in found.items())]
         return _parsed(self, lines)
 
 
