@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Browser, Page
@@ -44,14 +46,20 @@ FETCHED_RELATIONS = {
 FIGURES = "img, .orthobook-chart"
 
 
+@lru_cache(maxsize=1)
 def parse(html: str) -> BeautifulSoup:
-    """Parse a page."""
+    """Parse a page, once for all checks in a row that look at it; none may change it."""
     return BeautifulSoup(html, "html.parser")
 
 
 def pages(site: Path) -> list[Path]:
-    """Return every page of a built book."""
+    """Return every page of a built book, slides included."""
     return sorted(page for page in site.rglob("*.html") if "_static" not in page.relative_to(site).parts)
+
+
+def read_pages(site: Path) -> list[Path]:
+    """Return the pages that are read; slides are shown, and have tests of their own."""
+    return [page for page in pages(site) if page.relative_to(site).parts[0] != "slides"]
 
 
 def article(soup: BeautifulSoup) -> Tag:
@@ -126,20 +134,21 @@ def content_problems(html: str, at_least: int) -> list[str]:
     problems += [
         f"a cell's error output: {tag.get_text()[:80]!r}" for tag in body.select(".output.traceback, .output.stderr")
     ]
-    for tag in body.select(".math, pre, code, script, style"):
-        tag.decompose()
-    if "$$" in body.get_text():
-        problems.append("stray $$ in the text")
-    return problems
+    stray = [text for text in body.find_all(string=re.compile(re.escape("$$"))) if not text.find_parent(_is_source)]
+    return problems + ["stray $$ in the text"] * bool(stray)
+
+
+def _is_source(tag: Tag) -> bool:
+    """Say whether an element holds a formula's source, or code."""
+    return tag.name in {"pre", "code", "script", "style"} or "math" in tag.get("class", [])
 
 
 def structure_problems(html: str) -> list[str]:
     """Find a page without exactly one main landmark, or whose headings do not begin with its one title."""
     soup = parse(html)
-    for printed in soup.select("#jb-print-docs-body"):  # a second title, shown on paper only
-        printed.decompose()
     mains = soup.select("main, [role=main]")
-    headings = [tag.name for tag in article(soup).select("h1, h2, h3, h4, h5, h6")]
+    shown = ":not(#jb-print-docs-body *)"  # that is a second title, shown on paper only
+    headings = [tag.name for tag in article(soup).select(f":is(h1, h2, h3, h4, h5, h6){shown}")]
     problems = [] if len(mains) == 1 else [f"{len(mains)} main landmarks, not one"]
     if headings.count("h1") != 1 or headings[0] != "h1":
         problems.append(f"the headings should begin with the page's one h1: {headings[:5]}")
@@ -207,10 +216,26 @@ def watch(page: Page, visit: Visit, inside: str) -> None:
     page.on("console", lambda line: line.type == "error" and visit.errors.append(f"console: {line.text}"))
 
 
+# Pieces of code look alike by the thousand: of those that do, the contrast of a few is measured, as it takes long. A
+# formula has the colour of the text around it.
+MARK_REPEATED = """few => {
+  const seen = {};
+  for (const piece of document.querySelectorAll(':is(.highlight, .sig) :is(span, em, a)')) {
+    const {color, backgroundColor, fontWeight, fontSize} = getComputedStyle(piece);
+    const look = [piece.className, color, backgroundColor, fontWeight, fontSize];
+    seen[look] = (seen[look] || 0) + 1;
+    if (seen[look] > few) piece.dataset.repeated = '';
+  }
+}"""
+MEASURED = "*:not([data-repeated], mjx-math *, mjx-assistive-mml *)"
+AXE = Axe(f"{AXE_SCRIPT}\naxe.configure({{rules: [{{id: 'color-contrast', selector: '{MEASURED}'}}]}})")
+
+
 def violations(page: Page) -> list[str]:
     """Find what axe-core finds fault with: contrast, names, roles, landmarks and the like, one line an element."""
+    page.evaluate(MARK_REPEATED, 5)
     # without its preloading, which from the file system would ask for style sheets that it may not have
-    found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    found = AXE.run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
     return [
         f"{rule['id']} ({rule['impact']}): {' '.join(map(str, node['target']))}: {node['html'][:200]}"
         for rule in found

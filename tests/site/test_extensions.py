@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import accessibility
+import checked_cells
 import docstrings
 import offline
 import punctuation
@@ -79,3 +80,13 @@ def test_punctuation_stays_with_the_formula_before_it(after, kept):
     assert document.astext() == "Let x" + after
     assert formula.parent.astext() == ("Let x" + after if kept is None else "x" + kept)
     assert formula.parent.get("classes") == ([] if kept is None else ["together"])
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"), [("# NBVAL_CHECK_OUTPUT\nprint(1)", "print(1)"), ("# a comment\nx = 1", "# a comment\nx = 1")]
+)
+def test_cells_are_shown_without_their_instruction_to_nbval(code, shown):
+    document = new_document("page")
+    document += nodes.literal_block(code, code)
+    checked_cells.Unmark(document).run()
+    assert document.astext() == document[0].rawsource == shown

@@ -19,26 +19,33 @@ def lines(problems):
     return "\n".join(map(str, problems))
 
 
-def each_page(site, check):
-    """Apply a check to every page's source; the redirect at the root has no content of its own."""
-    found = []
+def tells_where_it_was_built(html):
+    """Find the folder of the repository, which is nobody's business."""
+    return [str(ROOT)] if str(ROOT) in html else []
+
+
+def has_content(html):
+    """Find an empty page, or one that shows an error."""
+    return checks.content_problems(html, at_least=1)
+
+
+OF_EVERY_PAGE = [checks.external_in_page, checks.structure_problems, has_content, tells_where_it_was_built]
+
+
+@pytest.fixture(scope="module")
+def found(site):
+    """What each check finds in the pages' sources; the redirect at the root has no content of its own."""
+    problems = {check: [] for check in OF_EVERY_PAGE}
     for page in checks.pages(site):
         if page != site / "index.html":
-            found += [f"{page.relative_to(site)}: {problem}" for problem in check(page.read_text(encoding="utf-8"))]
-    return found
-
-
-def each_chapter(site, chapters, check):
-    """Apply a check to every chapter's source and name."""
-    return [
-        f"{chapter}: {problem}"
-        for chapter in chapters
-        for problem in check((site / f"{chapter}.html").read_text(encoding="utf-8"), chapter)
-    ]
+            html = page.read_text(encoding="utf-8")
+            for check in OF_EVERY_PAGE:  # in a row, as a page is parsed once
+                problems[check] += [f"{page.relative_to(site)}: {problem}" for problem in check(html)]
+    return problems
 
 
 class Visited:
-    """Every page but the slides, which have tests of their own, as a reader's browser shows it."""
+    """Every page that is read, as a reader's browser shows it."""
 
     http: bool
     width: int  # of the window, in CSS pixels
@@ -48,12 +55,8 @@ class Visited:
     @classmethod
     def visits(cls, request, site, browser):
         base = request.getfixturevalue("server") if cls.http else site.as_uri()
-        addresses = sorted(page.relative_to(site).as_posix() for page in checks.pages(site))
-        return {
-            address: checks.visit(browser, f"{base}/{address}", base, cls.width, cls.mode)
-            for address in addresses
-            if not address.startswith("slides/")
-        }
+        addresses = [page.relative_to(site).as_posix() for page in checks.read_pages(site)]
+        return {address: checks.visit(browser, f"{base}/{address}", base, cls.width, cls.mode) for address in addresses}
 
     def collect(self, visits, attribute):
         """Gather what the visits found, with the pages' addresses."""
@@ -90,9 +93,9 @@ class TestFromTheFileSystem(Visited):
     http, width, mode = False, PHONE, "dark"
 
 
-def test_pages_fetch_nothing_from_outside(site):
-    problems = each_page(site, checks.external_in_page)
-    assert not problems, lines(problems)
+@pytest.mark.parametrize("check", OF_EVERY_PAGE, ids=lambda check: check.__name__)
+def test_every_page_is_sound(found, check):
+    assert lines(found[check]) == ""
 
 
 def test_styles_fetch_nothing_from_outside(site):
@@ -121,32 +124,15 @@ def test_the_root_sends_the_reader_on(site, chapters):
     assert page.title.text
 
 
-def test_every_page_has_content(site):
-    def check(html):
-        return checks.content_problems(html, at_least=1)
-
-    problems = each_page(site, check)
-    assert not problems, lines(problems)
-
-
-def test_no_page_tells_where_it_was_built(site):
-    problems = each_page(site, lambda html: [str(ROOT)] if str(ROOT) in html else [])
-    assert not problems, lines(problems)
-
-
-def test_every_chapter_has_text(site, chapters):
+def test_every_chapter_has_text_and_figures_and_opens_in_colab(site, chapters, repository):
     assert chapters
-    assert each_chapter(site, chapters, lambda html, chapter: checks.content_problems(html, at_least=150)) == []
-
-
-def test_every_chapter_has_figures_with_text_in_their_place(site, chapters):
-    problems = each_chapter(site, chapters, lambda html, chapter: checks.figure_problems(html, at_least=1))
-    assert not problems, lines(problems)
-
-
-def test_every_page_has_one_title_and_one_main_landmark(site):
-    problems = each_page(site, checks.structure_problems)
-    assert not problems, lines(problems)
+    problems = []
+    for chapter in chapters:
+        html = (site / f"{chapter}.html").read_text(encoding="utf-8")
+        found = checks.content_problems(html, at_least=150) + checks.figure_problems(html, at_least=1)
+        found += checks.colab_problems(html, repository, chapter)
+        problems += [f"{chapter}: {problem}" for problem in found]
+    assert lines(problems) == ""
 
 
 def test_every_public_name_is_listed_and_documented(site):
@@ -165,14 +151,6 @@ def test_notation_names_code_that_exists(site):
     names = soup.select("table code.py")
     assert names
     assert [name.get_text() for name in names if name.find_parent("a") is None] == []
-
-
-def test_every_chapter_opens_in_colab(site, chapters, repository):
-    def check(html, chapter):
-        return checks.colab_problems(html, repository, chapter)
-
-    problems = each_chapter(site, chapters, check)
-    assert not problems, lines(problems)
 
 
 def test_the_configuration_names_the_repository(repository):

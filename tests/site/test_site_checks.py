@@ -151,3 +151,9 @@ def test_what_shuts_readers_out_is_found(browser, tmp_path, fault, rule):
     names = {found.split()[0] for found in show(browser, tmp_path, sound.format(fault)).accessibility}
     without = {found.split()[0] for found in show(browser, tmp_path, sound.format("")).accessibility}
     assert names - without == {rule}
+
+
+def test_pale_code_is_found_however_often_it_repeats(browser, tmp_path):
+    code = "<h1>heading</h1><pre class=highlight>{}</pre>".format("<span class=k style='color: #999'>for</span>\n" * 20)
+    found = show(browser, tmp_path, f"<main>{code}</main>").accessibility
+    assert len([problem for problem in found if problem.startswith("color-contrast")]) == 5
