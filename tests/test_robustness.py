@@ -568,7 +568,8 @@ def test_a_box_makes_no_change_longer_than_the_radius(scale, precision, generato
     assert (change.double().norm(dim=1) <= radius).all()
     assert ((x + change) >= low).all()
     assert ((x + change) <= high).all()
-    assert (change.double().norm(dim=1) > 0.5 * radius).any()
+    # A change below the rounding of the logits may not move them, and then none is as good as any.
+    assert scale < torch.finfo(precision.dtype).eps or (change.double().norm(dim=1) > 0.5 * radius).any()
 
 
 def test_what_is_wrong_already_needs_no_change_and_what_is_far_is_not_found():
