@@ -45,9 +45,9 @@ examples:
 README = """\
 Made by `make course` from the chapters of the book; changes belong there.
 
-student/        hand out: chapters with cells to answer in
+student/        hand out for reading: chapters with cells to answer in
 instructor/     keep: the same with solutions
-assignments/    a course folder of nbgrader: release/ is for students, source/ has the solutions
+assignments/    a course folder of nbgrader: students answer and hand in what is in release/; source/ has the solutions
 
 Every notebook needs the package. The first cell installs it in Colab; elsewhere
 
@@ -56,13 +56,26 @@ Every notebook needs the package. The first cell installs it in Colab; elsewhere
 To grade, put what students hand in at assignments/submitted/STUDENT/CHAPTER/CHAPTER.ipynb, and then
 
     cd assignments
-    nbgrader autograde one-layer
-    nbgrader generate_feedback one-layer
-    nbgrader export
+    {nbgrader} autograde one-layer
+    {nbgrader} generate_feedback one-layer
+    {nbgrader} export --assignment one-layer
 
-writes each student's points to grades.csv and pages of feedback to feedback/.
+writes each student's points to grades.csv and pages of feedback to feedback/. For what is handed in again give
+`autograde` and `generate_feedback` the options `--force --student STUDENT`. Warnings of SQLAlchemy are harmless.
+
+To leave an exercise out, delete its three cells from source/CHAPTER/CHAPTER.ipynb and run
+`{nbgrader} generate_assignment CHAPTER --force`; the next `make course` brings it back.
 """
 
+
+READING = """\
+*To read, run and practise with. What is handed in and graded is the assignment, a notebook of its own; exercises by
+hand and open-ended ones are handed in as your teacher says.*
+"""
+TO_HAND_IN = """\
+Answer in the cells that say `...`; the cell below each says what is still wrong. Hand in this notebook, under the name
+{name}.ipynb, with all of its cells: the grader finds them again by marks that do not show.
+"""
 
 NBGRADER = """\
 c = get_config()  # noqa: F821
@@ -81,14 +94,22 @@ def edition(name: str, *, solutions: bool) -> NotebookNode:
     cells: list[NotebookNode] = []
     for cell in chapter.cells:
         if cell.cell_type == "code":
-            cells.append(new_code_cell(cell.source, metadata={"tags": cell.metadata.get("tags", [])}))
+            code = cell.source.removeprefix(notebooks.CHECKED)
+            cells.append(new_code_cell(code, metadata={"tags": cell.metadata.get("tags", [])}))
             continue
         for part in chapters.parts(cell.source):
             if isinstance(part, str):
                 cells.append(new_markdown_cell(plain(part)))
             else:
                 cells += _exercise_cells(exercises[part.label], solutions=solutions)
+    cells.insert(1, new_markdown_cell(_licence() if solutions else f"{READING}\n{_licence()}"))
     return _notebook(cells)
+
+
+def _licence() -> str:
+    """Return where the text comes from, and on which terms it may be handed on."""
+    terms = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/)"
+    return f"*From [Networks with orthogonal Jacobians]({chapters.repository()}): text {terms}, code MIT licence.*"
 
 
 def _exercise_cells(exercise: Exercise, *, solutions: bool) -> Iterator[NotebookNode]:
@@ -139,15 +160,12 @@ def assignment(name: str) -> NotebookNode | None:
     exercises = [exercise for exercise in chapters.exercises(chapter) if exercise.check]
     if not exercises:
         return None
-    title = chapters.title(chapter)
-    opening = (
-        f"# {title}: assignment\n\nAnswer in the cells that say `...`; the cell below each says what is still wrong."
-    )
-    cells = [new_markdown_cell(opening)]
+    title = f"# {chapters.title(chapter)}: assignment"
+    cells = [new_markdown_cell(f"{title}\n\n{TO_HAND_IN.format(name=name)}\n\n{_licence()}")]
     cells += [new_code_cell(code) for code in needed_code(chapter, exercises)]
     for exercise in exercises:
         solved = f"{exercise.starter}\n### BEGIN SOLUTION\n{exercise.answer}\n### END SOLUTION"
-        tested = f"verdict = {exercise.check}\nassert verdict, verdict"
+        tested = f"_verdict = {exercise.check}\nassert _verdict, _verdict"
         cells.append(new_markdown_cell(_with_links_to_the_book(statement(exercise), name)))
         cells.append(_graded(new_code_cell(solved), exercise.label, solution=True))
         cells.append(_graded(new_code_cell(tested), f"{exercise.label}-check", points=POINTS, locked=True))
@@ -235,7 +253,8 @@ def make(names: Sequence[str], folder: Path) -> None:
     """Write the course for the chapters named, in place of what an earlier run wrote for them."""
     (folder / "assignments").mkdir(parents=True, exist_ok=True)
     (folder / "assignments" / "nbgrader_config.py").write_text(NBGRADER, encoding="utf-8")
-    (folder / "README.md").write_text(README.format(repository=chapters.repository()), encoding="utf-8")
+    readme = README.format(repository=chapters.repository(), nbgrader=Path(sys.executable).parent / "nbgrader")
+    (folder / "README.md").write_text(readme, encoding="utf-8")
     for name in tqdm(names, desc="chapters", unit="chapter"):
         for kind in ("student", "instructor"):
             write(edition(name, solutions=kind == "instructor"), folder / kind / f"{name}.ipynb")

@@ -19,8 +19,10 @@ KINDS = ("theorem", "lemma", "proposition", "corollary", "definition")
 _STATEMENT = re.compile(r"^:::\{prf:(\w+)\}(?: ([^\n]*))?\n(?::label: (\S+)\n)?(.*?)^:::$", re.DOTALL | re.MULTILINE)
 _TABLE = re.compile(r"^:::\{list-table\}\n(?::[^\n]*\n)*\n?(.*?)^:::$", re.DOTALL | re.MULTILINE)
 _EQUATION = re.compile(r"^\$\$ \(([\w-]+)\)$", re.MULTILINE)
+_HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
 _LABEL = re.compile(r"^::::\{exercise\} [^\n]*\n:label: (\S+)$", re.MULTILINE)
 _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
+_ANCHOR = re.compile(r"\]\(((?:[\w-]+\.ipynb)?)#([\w-]+)\)")
 _PAGE = re.compile(r"\]\(((?!\w+:|#)[\w-]+)\.md(#[\w-]*)?\)")
 
 
@@ -30,16 +32,18 @@ class References:
 
     names: dict[str, str] = field(default_factory=dict)  # "thm-layer-orthogonal" → "Theorem 3.1"
     numbers: dict[str, str] = field(default_factory=dict)  # "eq-layer-theorem" → "3.6"
+    anchors: dict[str, str] = field(default_factory=dict)  # "the-theorem" → "The-theorem", as notebooks have it
     works: dict[str, Entry] = field(default_factory=dict)
 
 
 @cache
 def references() -> References:
     """Return the names and numbers of everything that may be referred to, as the book's pages have them."""
-    names, numbers = {}, {}
+    names, numbers, anchors = {}, {}, {}
     for chapter, name in enumerate(chapters.contents()):
         notebook = chapters.read(name)
         text = chapters.text_of(notebook)
+        anchors |= {_slug(heading): heading.replace(" ", "-") for heading in _HEADING.findall(text)}
         figures = [cell.metadata.get("mystnb", {}).get("figure", {}) for cell in notebook.cells]
         named = [figure["name"] for figure in figures if "caption" in figure]
         names |= {figure: f"Fig. {_number(chapter, i)}" for i, figure in enumerate(named, start=1)}
@@ -50,7 +54,12 @@ def references() -> References:
                 names[label] = f"{kind.capitalize()} {_number(chapter, counts[kind])}"
         numbers |= {label: _number(chapter, i) for i, label in enumerate(_EQUATION.findall(text), start=1)}
         names |= {label: f"Exercise {_number(chapter, i)}" for i, label in enumerate(_LABEL.findall(text), start=1)}
-    return References(names, numbers, dict(parse_file(chapters.ROOT / "book" / "references.bib").entries))
+    return References(names, numbers, anchors, dict(parse_file(chapters.ROOT / "book" / "references.bib").entries))
+
+
+def _slug(heading: str) -> str:
+    """Return a heading's address on the book's page."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 def _number(chapter: int, item: int) -> str:
@@ -73,6 +82,7 @@ def plain(text: str) -> str:
     text = _TABLE.sub(_table, text)
     text = _EQUATION.sub(lambda match: f"\\tag{{{numbers[match[1]]}}}\n$$", text)
     text = _ROLE.sub(_role, text)
+    text = _ANCHOR.sub(lambda match: f"]({match[1]}#{references().anchors.get(match[2], match[2])})", text)
     text = _PAGE.sub(rf"]({chapters.repository()}/blob/main/book/\1.md\2)", text)
     left = re.search(r"^:::.*", text, re.MULTILINE)
     if left:

@@ -56,6 +56,24 @@ def test_editions_are_plain_markdown(name):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
+def test_links_within_an_edition_lead_to_its_headings(name):
+    text = markdown(make_course.edition(name, solutions=True))
+    headings = {heading.replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", text)) <= headings
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_grader_s_cells_define_no_name_of_the_assignment(name):
+    cells = [cell for cell in make_course.assignment(name).cells if cell.cell_type == "code"]
+    tests = {cell.metadata.get("nbgrader", {}).get("grade", False): set() for cell in cells}
+    for cell in cells:
+        if "%pip" not in cell.source:
+            tests[cell.metadata.get("nbgrader", {}).get("grade", False)] |= make_course.names_defined(cell.source)
+    assert tests[True] == {"_verdict"}
+    assert not tests[True] & tests[False]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
 def test_assignments_define_all_names_that_their_solutions_use(name):
     notebook = make_course.assignment(name)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code" and "%pip" not in cell.source)

@@ -3,7 +3,7 @@
 A cell whose metadata say ``"slideshow": {"slide_type": "slide"}``, as Jupyter's own property inspector writes it, is
 shown in the presentation of its chapter. The slides are cut from the built page itself, so they have its formulas,
 pictures and interactive figures, and need no network either. On a slide stand a cell's heading, its theorems, lists,
-tables and figures, and displayed formulas with the words that lead to them. Other sentences become the speaker's
+tables and figures, and displayed formulas with the sentence that leads to them. Other sentences become the speaker's
 notes; proofs, exercises and solutions stay in the book. The presentation is run by reveal.js, which comes from the
 installed wheel of sphinx-revealjs.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import distribution
@@ -27,7 +28,8 @@ BEGIN, END = "slide", "end of slide"  # HTML comments around a marked cell
 HERE = Path(__file__).parents[1] / "_slides"
 IN_WHEEL = "sphinx_revealjs/_static/revealjs"
 REVEAL_PARTS = ("LICENSE", "dist/reset.css", "dist/reveal.css", "dist/reveal.js", "plugin/notes")
-LEAD = 320  # characters of a paragraph that is shown before its formula, and not spoken
+LEAD = 320  # characters of a paragraph that is shown before its formula; of a longer one its last sentence is
+SENTENCE_END = re.compile(r"(^|[.!?])\s+(?=[A-Z(]|$)")
 HEADINGS = ("h1", "h2", "h3", "h4")
 
 
@@ -142,17 +144,30 @@ def _divided(elements: list[Tag]) -> tuple[list[Tag], list[Tag]]:
     asks = any("choice" in element.get("class", []) for element in elements)
     shown, spoken = [], []
     for element, following in zip(elements, [*elements[1:], None], strict=True):
-        if element.name == "p" and not asks and not _leads_to(element, following):
+        leads = following is not None and "math" in following.get("class", [])
+        short = len(element.get_text()) <= LEAD
+        if element.name != "p" or asks:
+            shown += [] if _stays_in_the_book(element) else [element]
+        elif leads:
+            shown.append(element if short else _last_sentence(element))
+        if element.name == "p" and not asks and not (leads and short):
             spoken.append(element)
-        elif not _stays_in_the_book(element):
-            shown.append(element)
     return (shown, spoken) if shown else (spoken, [])
 
 
-def _leads_to(sentences: Tag, following: Tag | None) -> bool:
-    """Say whether a short paragraph runs into a displayed formula."""
-    formula = following is not None and "math" in following.get("class", [])
-    return formula and len(sentences.get_text()) <= LEAD
+def _last_sentence(paragraph: Tag) -> Tag:
+    """Return a paragraph's last sentence alone."""
+    last = copy.copy(paragraph)
+    for text in reversed(last.find_all(string=True, recursive=False)):
+        before = text.previous_sibling
+        begins = before is not None and before.get_text().endswith((".", "!", "?"))
+        ends = [found for found in SENTENCE_END.finditer(text) if found[1] or (begins and found.start() == 0)]
+        if ends and (text[ends[-1].end() :] or text.next_sibling):
+            for other in list(text.previous_siblings):
+                other.extract()
+            text.replace_with(text[ends[-1].end() :])
+            break
+    return last
 
 
 def _slide(soup: BeautifulSoup, level: str, heading: Tag, shown: list[Tag], spoken: list[Tag], name: str) -> Tag:

@@ -62,11 +62,17 @@ def test_every_slide_fits_the_screen(shown):
 
 def test_sentences_are_the_speakers_notes_and_proofs_stay_in_the_book(shown):
     soup = checks.parse(shown["one-layer"][2])
-    assert any("The linear part moves into" in notes.get_text() for notes in soup.select("aside.notes"))
-    assert not any("The linear part moves into" in p.get_text() for p in soup.select("section > p"))
+    assert any("Follow one unit" in notes.get_text() for notes in soup.select("aside.notes"))
+    assert not any("Follow one unit" in p.get_text() for p in soup.select("section > p"))
     assert soup.select(".proof.theorem")
     assert not soup.find(id=lambda name: name and name.startswith("proof"))
     assert not soup.select(".exercise, .solution, .hint")
+
+
+def test_no_formula_comes_without_the_words_that_lead_to_it(shown):
+    pages = {name: checks.parse(page) for name, (_, _, page) in shown.items()}
+    bare = {name: soup.select(":is(h1, h2) + .math") for name, soup in pages.items()}
+    assert {name: formulas for name, formulas in bare.items() if formulas} == {}
 
 
 def test_questions_open_their_answers(shown):
