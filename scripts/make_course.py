@@ -69,7 +69,7 @@ To leave an exercise out, delete its three cells from source/CHAPTER/CHAPTER.ipy
 
 
 READING = """\
-*To read, run and practise with. What is handed in and graded is the assignment, a notebook of its own; exercises by
+*To read, run and try things out in. What is handed in and graded is the assignment, a notebook of its own; exercises by
 hand and open-ended ones are handed in as your teacher says.*
 """
 TO_HAND_IN = """\

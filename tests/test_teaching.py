@@ -85,8 +85,22 @@ def test_prerequisites_name_every_chapter_after_what_it_builds_on():
 def test_project_ideas_say_data_and_hours():
     text = (BOOK / "projects.md").read_text(encoding="utf-8")
     rows = re.findall(
-        r"^\| \[.*?\]\(#([\w-]+)\) \| \[.*?\]\(([\w-]+)\.ipynb\) \| (.+?) \| (\d+) \|$", text, re.MULTILINE
+        r"^\| \[.*?\]\(#([\w-]+)\) \| \[.*?\]\(([\w-]+)\.ipynb\) \| (.+?) \| (\d+) \| (\S+) · (\S+) \|$",
+        text,
+        re.MULTILINE,
     )
     assert len(rows) == len(re.findall(r"^## ", text, re.MULTILINE)) >= 6
     assert [label for label, *_ in rows] == re.findall(r"^\(([\w-]+)\)=$", text, re.MULTILINE)
-    assert {name for _, name, _, _ in rows} <= set(NAMES)
+    taught = dict(taught_in())
+    for _, name, *_, eight, twelve in rows:
+        assert (eight, twelve) == (taught[8].get(name, "–"), taught[12].get(name, "–")), name
+
+
+def taught_in():
+    """Yield each syllabus's number of weeks, and in which week it comes to a chapter."""
+    for number, rows in syllabi():
+        weeks, week = {}, ""
+        for begins, name, _, _ in rows:
+            week = begins or week
+            weeks[name] = week
+        yield number, weeks
