@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import io
+import logging
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -152,6 +153,7 @@ def print_book(page: Page, address: str, pdf: Path, names: Sequence[str]) -> int
     # Printing all again would take as long again: the numbers alone are printed, and laid over the contents.
     page.evaluate(NUMBER, page_numbers(PdfReader(pdf), names))
     numbers = PdfReader(io.BytesIO(page.pdf(**PRINT | {"display_header_footer": False})))
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns that Chromium counts its objects differently
     book = PdfWriter(clone_from=pdf)
     for below, above in zip(book.pages, numbers.pages, strict=False):
         below.merge_page(above)

@@ -68,6 +68,18 @@ def test_the_contents_name_the_page_on_which_each_chapter_begins(pdf, titles):
         assert squeezed(title)[:30] in squeezed(pdf.pages[number - 1].extract_text())
 
 
+def test_page_numbers_stand_on_the_lines_of_their_titles(pdf, titles):
+    heights = {}
+
+    def note(text, matrix, text_matrix, *_):
+        heights[squeezed(text)] = text_matrix[5] * matrix[3] + matrix[5]
+
+    pdf.pages[1].extract_text(visitor_text=note)
+    for name, title in titles.items():
+        number = str(make_pdf.page_numbers(pdf, [name])[name])
+        assert heights[squeezed(title)] == pytest.approx(heights[number], abs=1), name  # in points
+
+
 def test_the_outline_has_every_chapter(pdf, titles):
     listed = {squeezed(entry.title) for entry in pdf.outline if not isinstance(entry, list)}
     assert {title for title in titles.values() if squeezed(title) not in listed} == set()
@@ -86,6 +98,16 @@ def test_figures_are_there_and_text_can_be_read_out(pdf):
     objects = [pdf.get_object(number) for number in range(1, pdf.trailer["/Size"])]
     described = [str(entry["/Alt"]) for entry in objects if isinstance(entry, dict) and "/Alt" in entry]
     assert any("Three upward parabolas" in text for text in described)
+
+
+def test_a_wide_table_is_not_cut_by_the_edge_of_the_paper(site, browser):
+    width = 642  # A4 less its margins, in CSS pixels
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.emulate_media(media="print")
+    page.goto((site / "book" / "initialisation-is-enough.html").as_uri())
+    tables = "tables => tables.map(table => table.getBoundingClientRect().right)"
+    assert max(page.eval_on_selector_all(".cell_output table", tables)) <= width
+    page.close()
 
 
 def test_without_a_built_book_the_command_to_make_it_is_named(tmp_path, capsys):
