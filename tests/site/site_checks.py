@@ -216,9 +216,9 @@ def watch(page: Page, visit: Visit, inside: str) -> None:
     page.on("console", lambda line: line.type == "error" and visit.errors.append(f"console: {line.text}"))
 
 
-# Pieces of code look alike by the thousand: of those that do, the contrast of a few is measured, as it takes long. A
-# formula has the colour of the text around it.
-MARK_REPEATED = """few => {
+# Pieces of code look alike by the thousand: of those that do, the contrast of a few is measured, as it takes long. The
+# glyphs of a formula have the colour of the text around it, and are hidden from screen readers, which get MathML.
+MAKE_SMALLER = """few => {
   const seen = {};
   for (const piece of document.querySelectorAll(':is(.highlight, .sig) :is(span, em, a)')) {
     const {color, backgroundColor, fontWeight, fontSize} = getComputedStyle(piece);
@@ -226,14 +226,18 @@ MARK_REPEATED = """few => {
     seen[look] = (seen[look] || 0) + 1;
     if (seen[look] > few) piece.dataset.repeated = '';
   }
+  document.querySelectorAll('mjx-math').forEach(glyphs => glyphs.replaceChildren());
 }"""
-MEASURED = "*:not([data-repeated], mjx-math *, mjx-assistive-mml *)"
+MEASURED = "*:not([data-repeated], mjx-assistive-mml *)"
 AXE = Axe(f"{AXE_SCRIPT}\naxe.configure({{rules: [{{id: 'color-contrast', selector: '{MEASURED}'}}]}})")
 
 
 def violations(page: Page) -> list[str]:
-    """Find what axe-core finds fault with: contrast, names, roles, landmarks and the like, one line an element."""
-    page.evaluate(MARK_REPEATED, 5)
+    """Find what axe-core finds fault with: contrast, names, roles, landmarks and the like, one line an element.
+
+    The page is used up by this: it has no formulas any more.
+    """
+    page.evaluate(MAKE_SMALLER, 5)
     # without its preloading, which from the file system would ask for style sheets that it may not have
     found = AXE.run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
     return [
@@ -270,7 +274,7 @@ def visit(
     page.wait_for_function(TYPESET)
     page.wait_for_function(DRAWN)
     result.typesetting = page.evaluate(TYPESETTING)
-    result.accessibility = violations(page)
     result.width = page.evaluate("document.scrollingElement.scrollWidth")
+    result.accessibility = violations(page)
     context.close()
     return result

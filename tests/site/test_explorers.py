@@ -141,20 +141,16 @@ def test_every_control_redraws_by_keyboard_and_mouse(browser, server, pages, vie
                     assert changes(page, chart, lambda c=control: point(c)), f"{name}: {label}, by mouse"
 
 
-def test_charts_and_controls_have_names(browser, server, pages):
-    for name in pages:
-        with opened(browser, f"{server}/{name}", viewport=DESKTOP) as page:
-            for chart in page.locator(".orthobook-chart").all():
-                assert len(chart.get_by_role("img").get_attribute("aria-label").split()) > 5
-                for control in chart.locator("input, select").all():
-                    names = control.evaluate(
-                        "c => [c.getAttribute('aria-label'), ...[...c.labels].map(l => l.innerText)]"
-                    )
-                    assert any(n and n.strip() for n in names), f"{name}: a control without a name"
+def has_names(chart, name: str) -> None:
+    """Demand that a chart is described, and that each control has a name."""
+    assert len(chart.get_by_role("img").get_attribute("aria-label").split()) > 5
+    for control in chart.locator("input, select").all():
+        names = control.evaluate("c => [c.getAttribute('aria-label'), ...[...c.labels].map(l => l.innerText)]")
+        assert any(n and n.strip() for n in names), f"{name}: a control without a name"
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_text_stands_out_in_both_modes(browser, server, pages, mode):
+def test_text_stands_out_in_both_modes_and_everything_has_a_name(browser, server, pages, mode):
     for name in pages:
         with opened(browser, f"{server}/{name}", viewport=DESKTOP, color_scheme=mode) as page:
             assert page.evaluate("document.documentElement.dataset.theme") == mode
@@ -176,11 +172,14 @@ def test_text_stands_out_in_both_modes(browser, server, pages, mode):
             )
             assert inks
             assert min(contrast(ink, ground) for ink in inks) >= 4.5, f"{name}: pale text"
+            for chart in page.locator(".orthobook-chart").all():
+                has_names(chart, name)
 
 
 def test_charts_fit_a_telephone_from_the_file_system(browser, site, pages):
     for name in pages:
         with opened(browser, (site / name).as_uri(), viewport=TELEPHONE, color_scheme="dark") as page:
+            room = TELEPHONE["height"] - page.locator(".bd-header").bounding_box()["height"]
             for chart in page.locator(".orthobook-chart").all():
                 overflow = chart.evaluate(
                     """chart => {
@@ -192,13 +191,6 @@ def test_charts_fit_a_telephone_from_the_file_system(browser, site, pages):
                 assert overflow <= 2, f"{name}: a chart is {overflow} pixels too wide"
                 shrunk = chart.locator("svg").evaluate("s => s.getBoundingClientRect().width / s.viewBox.baseVal.width")
                 assert shrunk > 0.98, f"{name}: a chart and its text are shrunk to {shrunk:.2f}"
-
-
-def test_a_telephone_shows_controls_and_picture_together(browser, server, pages):
-    for name in pages:
-        with opened(browser, f"{server}/{name}", viewport=TELEPHONE) as page:
-            room = TELEPHONE["height"] - page.locator(".bd-header").bounding_box()["height"]
-            for chart in page.locator(".orthobook-chart").all():
                 controls, picture = (chart.locator(part).first.bounding_box() for part in (".vega-bindings", "svg"))
                 assert controls["y"] + controls["height"] <= picture["y"], f"{name}: controls below the picture"
                 assert picture["y"] + picture["height"] - controls["y"] <= room, f"{name}: taller than a telephone"
