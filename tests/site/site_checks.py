@@ -216,13 +216,17 @@ def watch(page: Page, visit: Visit, inside: str) -> None:
     page.on("console", lambda line: line.type == "error" and visit.errors.append(f"console: {line.text}"))
 
 
-# Pieces of code look alike by the thousand: of those that do, the contrast of a few is measured, as it takes long. The
-# glyphs of a formula have the colour of the text around it, and are hidden from screen readers, which get MathML.
+# Pieces of code look alike by the thousand: of those that do, on the same ground, the contrast of a few is measured, as
+# it takes long. A formula's glyphs are drawn by styles, of which axe measures nothing; screen readers get MathML.
 MAKE_SMALLER = """few => {
+  const ground = element => {
+    const own = getComputedStyle(element).backgroundColor;
+    return own === 'rgba(0, 0, 0, 0)' && element.parentElement ? ground(element.parentElement) : own;
+  };
   const seen = {};
   for (const piece of document.querySelectorAll(':is(.highlight, .sig) :is(span, em, a)')) {
-    const {color, backgroundColor, fontWeight, fontSize} = getComputedStyle(piece);
-    const look = [piece.className, color, backgroundColor, fontWeight, fontSize];
+    const {color, opacity, fontWeight, fontSize} = getComputedStyle(piece);
+    const look = [piece.className, color, opacity, ground(piece), fontWeight, fontSize];
     seen[look] = (seen[look] || 0) + 1;
     if (seen[look] > few) piece.dataset.repeated = '';
   }

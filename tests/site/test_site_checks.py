@@ -153,7 +153,9 @@ def test_what_shuts_readers_out_is_found(browser, tmp_path, fault, rule):
     assert names - without == {rule}
 
 
-def test_pale_code_is_found_however_often_it_repeats(browser, tmp_path):
-    code = "<h1>heading</h1><pre class=highlight>{}</pre>".format("<span class=k style='color: #999'>for</span>\n" * 20)
-    found = show(browser, tmp_path, f"<main>{code}</main>").accessibility
-    assert len([problem for problem in found if problem.startswith("color-contrast")]) == 5
+def test_pale_code_is_found_however_often_it_repeats_and_on_whatever_ground(browser, tmp_path):
+    code = "<pre class=highlight style='background: {}'>{}</pre>"
+    grey = "<span class=k style='color: #999'>for</span>\n" * 20
+    page = "<main><h1>heading</h1>" + code.format("black", grey) + code.format("white", grey) + "</main>"
+    found = show(browser, tmp_path, page).accessibility
+    assert len([problem for problem in found if problem.startswith("color-contrast")]) == 5  # those on white
