@@ -11,7 +11,7 @@ from timing import Report, milliseconds, parsed, parser, sizes
 from training_step import WARM_UP, gaussian_data, network
 
 import orthobook as ob
-from orthobook.speed import interleaved, ratios
+from orthobook.study.timings import interleaved, ratios
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from timing import Report, milliseconds, parsed, parser, positive, sizes
 from torch import Tensor
 
 import orthobook as ob
-from orthobook.speed import interleaved, ratios
-from orthobook.stacked import FeedforwardStack
+from orthobook.layers._stacked import FeedforwardStack
+from orthobook.study.timings import interleaved, ratios
 
 PLAIN, COMPILED, OURS = "plain operations", "plain operations, compiled", "orthobook"
 

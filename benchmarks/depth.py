@@ -19,7 +19,7 @@ from timing import Report, parsed, parser, positive, sizes
 from training_step import gaussian_data, network
 
 import orthobook as ob
-from orthobook.speed import interleaved, ratios
+from orthobook.study.timings import interleaved, ratios
 
 DEPTHS = (100, 300, 1000, 3000, 10_000)
 

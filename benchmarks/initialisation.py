@@ -7,7 +7,7 @@ from timing import Report, milliseconds, parsed, parser, sizes
 from torch import nn
 
 import orthobook as ob
-from orthobook.speed import interleaved, ratios
+from orthobook.study.timings import interleaved, ratios
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from torch.func import jacfwd, jacrev, vmap
 from torch.nn import functional
 
 import orthobook as ob
-from orthobook.speed import interleaved, ratios
+from orthobook.study.timings import interleaved, ratios
 
 INPUTS, CLASSES = 784, 10
 FLOOR, OURS = "matrix products alone", "orthobook.jacobian"

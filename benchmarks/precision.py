@@ -12,7 +12,7 @@ from statistics import mean, stdev
 from timing import Report, parsed, parser, positive, sizes
 
 import orthobook as ob
-from orthobook.speed import interleaved, ratios
+from orthobook.study.timings import interleaved, ratios
 
 PRODUCTS = ("full", "bfloat16")
 

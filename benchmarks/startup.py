@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from timing import Report, parsed, parser
 
-from orthobook.speed import interleaved, ratios
+from orthobook.study.timings import interleaved, ratios
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTER = ROOT / "book" / "singular-values.ipynb"

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import orthobook as ob
-from orthobook.speed import BURST, quartiles
+from orthobook.study.timings import BURST, quartiles
 
 Cell = float | Sequence[float] | str  # a number, a sample of which median and quartiles are shown, or words
 

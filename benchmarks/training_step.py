@@ -19,8 +19,8 @@ from timing import Report, milliseconds, parsed, parser, sizes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import orthobook as ob
-from orthobook.speed import BURST, interleaved, ratios
-from orthobook.stacked import parts
+from orthobook.layers._stacked import parts
+from orthobook.study.timings import BURST, interleaved, ratios
 
 INPUTS, CLASSES = 784, 10
 WARM_UP = 5  # steps of every row before the first that is timed

@@ -1,7 +1,7 @@
 """The command line: ``orthobook`` or ``python -m orthobook``.
 
 What is measured goes to the standard output, as a table or as JSON, one line for each run; progress goes to the
-standard error. The options of ``train`` are the fields of :class:`orthobook.experiments.Run`, with its defaults.
+standard error. The options of ``train`` are the fields of :class:`orthobook.study.experiments.Run`, with its defaults.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import torch
 from tabulate import tabulate
 
 import orthobook
-from orthobook import claims, experiments, robustness_study, studies
-from orthobook.blocks import block
-from orthobook.experiments import Judge, Run, Store
+from orthobook.layers.base import block
 from orthobook.networks import available_device
+from orthobook.study import claims, experiments, studies
+from orthobook.study import robustness as robustness_study
+from orthobook.study.experiments import Judge, Run, Store
 from orthobook.training import Mode
 
 Command = Callable[..., Any]

@@ -19,9 +19,9 @@ from torch.nn.utils import skip_init
 from torch.utils.checkpoint import checkpoint
 
 from orthobook._checks import whole_number
-from orthobook.blocks import Block, Points, block, gaussian
-from orthobook.mean_field import threshold_for
+from orthobook.layers.base import Block, Points, block, gaussian
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
+from orthobook.theory.mean_field import threshold_for
 
 __all__ = ["DeepNetwork", "best_device", "build"]
 

@@ -5,7 +5,7 @@
     _build/course/assignments/    a course folder of nbgrader: source/ (with solutions) and release/ (for students)
 
 All are made from the chapters in book/. An assignment has the exercises by code of one chapter and, before them,
-those of the chapter's cells that they need. Its tests are the self-checks of orthobook.exercises.
+those of the chapter's cells that they need. Its tests are the self-checks of orthobook.teaching.exercises.
 """
 
 from __future__ import annotations

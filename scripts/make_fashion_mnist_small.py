@@ -4,7 +4,7 @@
 
 FOLDER holds the four .gz files of Fashion-MNIST; they are verified first. Of each class, 800 training and 200
 test images are drawn at random, training from training and test from test, and shuffled. The result goes to
-orthobook/_data/fashion-mnist-small.npz. The same bytes come out each time:
+orthobook/data/fashion-mnist-small.npz. The same bytes come out each time:
 
 - random numbers come from `numpy.random.RandomState`, whose stream NumPy has frozen for good;
 - the archive carries no time and no trace of the system;
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orthobook.data import SMALL_FILE
-from orthobook.sources import FASHION_MNIST, read
+from orthobook.data.datasets import SMALL_FILE
+from orthobook.data.sources import FASHION_MNIST, read
 
 SEED = 0
 PER_CLASS = {"train": 800, "test": 200}
@@ -56,7 +56,7 @@ def archive(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def main() -> None:
-    """Write the file and say what SMALL_SHA256 in orthobook/data.py must be."""
+    """Write the file and say what SMALL_SHA256 in orthobook/data/datasets.py must be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder with the four .gz files of Fashion-MNIST")
     made = archive(subset(parser.parse_args().folder))

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from orthobook.experiments import execute_on_one_thread
+from orthobook.study.experiments import execute_on_one_thread
 
 
 def die_at_depth_3(run):

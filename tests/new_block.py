@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import orthobook as ob
-from orthobook.activations import triangle_wave
-from orthobook.blocks import PartialFold
+from orthobook.layers.activations import triangle_wave
+from orthobook.layers.feedforward import PartialFold
 
 
 @ob.register("half-zigzag")

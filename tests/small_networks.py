@@ -5,7 +5,7 @@ import math
 import torch
 
 import orthobook as ob
-from orthobook.blocks import architectures, block
+from orthobook.layers.base import architectures, block
 from orthobook.orthogonal import haar
 
 IMAGES, RECTANGULAR = architectures("image"), architectures("rectangular")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from orthobook import sources
+from orthobook.data import sources
 
 DEBIAN = sources.FASHION_MNIST.packaged
 with_full_set = pytest.mark.skipif(

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import orthobook as ob
-from orthobook import speed
 from orthobook.orthogonal import haar
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ import chapters
 import pytest
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from orthobook import exercises as self_checks
+from orthobook.teaching import exercises as self_checks
 
 TEMPLATE = "_template/chapter"  # to start a new one from; it must pass what it is to teach
 BOOK = {name: chapters.read(name) for name in [*chapters.contents(), TEMPLATE]}

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 from small_sources import DEBIAN, small_idx, small_records, with_full_set
 
 import orthobook as ob
-from orthobook import data, sources
+from orthobook.data import datasets as data
+from orthobook.data import sources
 
 # --- The embedded subset -----------------------------------------------------------------------------------------
 

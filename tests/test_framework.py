@@ -12,7 +12,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from tolerances import PRECISIONS
 
-from orthobook.activations import two_slopes
 from orthobook.framework import (
     Certificate,
     Factors,
@@ -24,6 +23,7 @@ from orthobook.framework import (
     factorise,
     is_orthogonal,
 )
+from orthobook.layers.activations import two_slopes
 from orthobook.orthogonal import haar
 
 SLOPES = ((1.0, 0.0), (1.0, -1.0), (0.2, 1.0), (-3.0, -0.5))  # ReLU, absolute value, leaky from the left, both negative

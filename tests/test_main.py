@@ -14,8 +14,8 @@ from test_experiments import environment, outcome, run
 
 import orthobook as ob
 from orthobook import __main__ as command_line
-from orthobook import experiments
-from orthobook.experiments import Record, Store, execute_on_one_thread
+from orthobook.study import experiments
+from orthobook.study.experiments import Record, Store, execute_on_one_thread
 
 SMALL = ["--depth", "4", "--width", "8", "--steps", "12", "--batch-size", "32"]
 

@@ -20,7 +20,7 @@ from small_networks import (
 )
 
 import orthobook as ob
-from orthobook import blocks
+from orthobook.layers import activations, feedforward, residual
 from orthobook.networks import DeepNetwork
 
 
@@ -142,7 +142,7 @@ def test_segments_save_memory_and_change_nothing(architecture, generator):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doubled(blocks.ShiftedFold):
+class Doubled(feedforward.ShiftedFold):
     """Another map than its base's."""
 
     def forward(self, x, **layer):
@@ -150,17 +150,17 @@ class Doubled(blocks.ShiftedFold):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Softened(blocks.ModifiedResidual):
+class Softened(residual.ModifiedResidual):
     """Another activation than its base's."""
 
-    activation = ob.activations.tanh
+    activation = activations.tanh
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaking(blocks.ModifiedResidual):
+class Leaking(residual.ModifiedResidual):
     """Another piecewise affine activation than its base's."""
 
-    activation = ob.activations.leaky_relu(0.3)
+    activation = activations.leaky_relu(0.3)
 
 
 @pytest.mark.parametrize("block", [Doubled(), Softened(), Leaking()])
@@ -286,7 +286,7 @@ def test_bad_seeds_are_named(seed):
 
 
 @dataclass(frozen=True)
-class Unfinished(blocks.Linear):
+class Unfinished(feedforward.Linear):
     """A linear layer whose parameters are not what a network needs."""
 
     first: str = "depth"

@@ -184,7 +184,7 @@ def test_a_wheel_contains_the_whole_package(tmp_path):
     expected = {path.relative_to(source).as_posix() for path in (source / "orthobook").rglob("*") if path.is_file()}
     contained = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in contained if name.startswith("orthobook/")} == expected
-    assert any(name.startswith("orthobook/_data/") for name in contained)
+    assert any(name.startswith("orthobook/data/") for name in contained)
     assert any(name.endswith("/licenses/LICENSE") for name in contained)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from small_sources import DEBIAN, SMALL, archive, batches, idx, records, small_idx, small_records, with_full_set
 
-from orthobook import sources
+from orthobook.data import sources
 
 # --- What is known of the real data sets ----------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from tolerances import PRECISIONS
 from torch.nn import functional
 
 import orthobook as ob
-from orthobook import blocks, training
+from orthobook import training
 from orthobook.data import Dataset, Split
+from orthobook.layers import base
 
 CLASSES = 3
 FLOAT32 = PRECISIONS[torch.float32]
@@ -152,7 +153,7 @@ def test_ctrl_c_in_the_middle_of_a_step_leaves_an_orthogonal_network(data, monke
 
 
 def test_ctrl_c_in_the_middle_of_the_retraction_leaves_an_orthogonal_network(data, monkeypatch):
-    retract, calls = blocks.retract, []
+    retract, calls = base.retract, []
 
     def interrupted(stack):
         calls.append(1)
@@ -160,7 +161,7 @@ def test_ctrl_c_in_the_middle_of_the_retraction_leaves_an_orthogonal_network(dat
             raise KeyboardInterrupt
         return retract(stack)
 
-    monkeypatch.setattr(blocks, "retract", interrupted)
+    monkeypatch.setattr(base, "retract", interrupted)
     net = network()
     with pytest.raises(KeyboardInterrupt):
         run(net, data)

@@ -2,7 +2,7 @@
 
 Vega, Vega-Lite and Vega-Embed come as one script from the installed wheel of vl-convert, the folded sheet's script from
 the package. They and the book's own few lines lie beside the pages, and a page loads only those that its figures need.
-While the notebooks run, an environment variable tells orthobook.explorers that its figures are for such a page.
+While the notebooks run, an environment variable tells orthobook.figures that its figures are for such a page.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import vl_convert
 from docutils import nodes
 from sphinx.application import Sphinx
 
-BOOK, PACKAGE = Path(__file__).parents[1] / "_charts", Path(__file__).parents[2] / "orthobook" / "_data"
+BOOK, PACKAGE = Path(__file__).parents[1] / "_charts", Path(__file__).parents[2] / "orthobook" / "figures"
 COPIED = (BOOK / "charts.js", BOOK / "licences.txt", PACKAGE / "charts.css", PACKAGE / "folding.js")
 IN_BOOK = "vendor/charts"  # below _static; the theme loads nothing from there by itself
 SCRIPTS = {"vega": ("vega.js", "charts.js"), "folding": ("folding.js",)}  # by kind of figure, in the order of loading

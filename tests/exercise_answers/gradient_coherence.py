@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from exercise_answers import right, wrong
-from orthobook.mean_field import mean_field, threshold_for
+from orthobook.theory.mean_field import mean_field, threshold_for
 
 ABSOLUTE, FEWER = "coherence-exercise-absolute", "coherence-exercise-fewer"
 

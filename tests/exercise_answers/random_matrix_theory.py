@@ -3,8 +3,8 @@
 import math
 
 from exercise_answers import right, wrong
-from orthobook import activations
-from orthobook.spectra import feedforward_law, spectral_law
+from orthobook.layers import activations
+from orthobook.theory.spectra import feedforward_law, spectral_law
 
 GAUSSIAN, SHARE = "matrices-exercise-gaussian", "matrices-exercise-share"
 

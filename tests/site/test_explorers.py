@@ -13,8 +13,8 @@ import pytest
 import site_checks as checks
 import torch
 
-from orthobook import origami
-from orthobook.explorers import folding_explorer
+from orthobook.figures import folding_explorer
+from orthobook.theory import origami
 
 DESKTOP, TELEPHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CHART = '<div class="orthobook-chart"'

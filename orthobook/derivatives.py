@@ -1,0 +1,381 @@
+"""The trunk's Jacobian, exactly, and what it says: singular values, and gradients layer by layer.
+
+    J = J_L ⋯ J_2 J_1,    J_l = ∂x_l/∂x_{l−1}
+
+Every block knows J_l in closed form, so J is carried forward through the layers next to the states: memory does not
+grow with depth, and nothing is differentiated. Where J is too large to be formed, as for images, its largest and
+smallest singular values come from the products v ↦ Jv (the blocks' closed form) and u ↦ Jᵀu (differentiation) alone,
+by Lanczos's method.
+
+How far the Jacobians at two inputs agree is their gradient coherence, the cosine
+
+    γ(x, x') = tr JᵀJ' / √(tr JᵀJ · tr J'ᵀJ'),    which is tr JᵀJ'/n where both are orthogonal.
+
+The traces are n times the mean of ⟨Jv, J'v⟩ over random directions v, so they need no whole Jacobian either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+from torch.nn import functional
+
+from orthobook._checks import class_labels, finite_number, whole_number
+from orthobook.layers.base import Points, Tangents
+from orthobook.networks import DeepNetwork
+from orthobook.orthogonal import full_precision, haar
+
+__all__ = [
+    "Coherence",
+    "gradient_autocorrelation",
+    "gradient_coherence",
+    "gradient_coherences",
+    "gradient_norms",
+    "jacobian",
+    "jacobians",
+    "numerical_ranks",
+    "singular_value_range",
+    "singular_values",
+]
+
+EXACT_UP_TO = 512
+"""The largest width at which a coherence is computed from all directions unless a number of them is asked for."""
+FEW_PROBES = 64
+"""The number of random directions otherwise."""
+
+
+@torch.no_grad()
+def jacobians(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, dtype: torch.dtype | None = None
+) -> Iterator[Float[Tensor, "batch n n"]]:
+    """Yield the Jacobian ∂x_l/∂x₀ of the first l layers, for l = 1 … L.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network; x₀ = ``net.embed(x)`` is the trunk's first state, so embedding and classifier are not part of J.
+    x : Tensor, shape (batch, inputs)
+        Inputs, finite.
+    dtype : torch.dtype, optional
+        Precision to compute in, the network's by default. With ``torch.float64`` the parameters are cast, layer by
+        layer, and what is measured is the network with exactly these parameters.
+
+    Yields
+    ------
+    Tensor, shape (batch, n_l, n)
+        n_l is the number of coordinates of x_l, which is the width n unless layers are rectangular. ``J[i, j, k]`` is
+        the derivative of coordinate j of x_l with respect to coordinate k of x₀ at input i. The next one is computed
+        from it: do not change it in place.
+
+    Raises
+    ------
+    ValueError
+        If the inputs have another shape or dtype than the network's, or are not finite.
+    """
+    for tangents in _pushed(net, x, torch.eye(net.width, dtype=torch.float64), dtype):
+        yield tangents.flatten(2).mT
+
+
+def _pushed(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], frame: Float[Tensor, "n k"], dtype: torch.dtype | None
+) -> Iterator[Tangents]:
+    """Yield J v for every column v of the frame and the Jacobian J of the first l layers, l = 1 … L."""
+    dtype = net.dtype if dtype is None else dtype
+    # Apple's MPS has no float64: there the CPU takes over.
+    device = torch.device("cpu") if net.device.type == "mps" and dtype == torch.float64 else net.device
+    with full_precision(net.device):
+        state = _finite_embedding(net, x).to(device, dtype)
+    directions = frame.mT.to(device, dtype).reshape(1, frame.shape[1], *state.shape[1:])
+    tangents = directions.repeat(len(x), *[1] * (directions.ndim - 1))
+    layers = net.layers(dtype=dtype, device=device)
+    for _ in range(net.depth):
+        with full_precision(device):  # around each layer alone: the caller's own settings hold between them
+            state, tangents = net.block.push(state, tangents, **next(layers))
+        yield tangents
+
+
+def _finite_embedding(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Points:
+    state = net.embed(x)  # checks shape and dtype
+    if not x.isfinite().all():
+        raise ValueError("inputs must be finite, but hold nan or inf")
+    return state
+
+
+def jacobian(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, dtype: torch.dtype | None = None
+) -> Float[Tensor, "batch n n"]:
+    """Return the trunk's Jacobian ∂x_L/∂x₀ at every input; arguments and errors as in :func:`jacobians`."""
+    (last,) = deque(jacobians(net, x, dtype=dtype), maxlen=1)
+    return last
+
+
+def singular_values(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, dtype: torch.dtype | None = None
+) -> Float[Tensor, "batch n"]:
+    """Return the singular values of the trunk's Jacobian at every input, descending.
+
+    Arguments and errors as in :func:`jacobians`. The decomposition runs in the Jacobian's precision.
+    """
+    return torch.linalg.svdvals(jacobian(net, x, dtype=dtype))
+
+
+def numerical_ranks(
+    net: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    *,
+    tolerance: float = 0.01,
+    dtype: torch.dtype | None = None,
+) -> Int[Tensor, "depth batch"]:
+    """Return how many singular values of ∂x_l/∂x₀ exceed a tolerance, for l = 1 … L and every input.
+
+    Arguments and errors as in :func:`jacobians`. The tolerance is absolute: the dimension of the largest space in which
+    every direction keeps more than that fraction of its length. ValueError if it is not positive, as roundings are not
+    told from zero.
+    """
+    finite_number("tolerance", tolerance, positive=True)
+    ranks = [(torch.linalg.svdvals(J) > tolerance).sum(-1) for J in jacobians(net, x, dtype=dtype)]
+    return torch.stack(ranks)
+
+
+class Coherence(NamedTuple):
+    """Gradient coherences of pairs of inputs, and their standard errors; 0 where all directions were used."""
+
+    value: Float[Tensor, " batch"]
+    standard_error: Float[Tensor, " batch"]
+
+
+@torch.no_grad()
+def gradient_coherences(
+    net: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    x2: Float[Tensor, "batch inputs"],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Iterator[Coherence]:
+    """Yield the gradient coherence of the first l layers for pairs of inputs, for l = 1 … L.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network.
+    x, x2 : Tensor, shape (batch, inputs)
+        The inputs of each pair, finite.
+    probes : int, optional
+        Number k of random directions from 2 to the width n, the columns of a Haar frame. All n, the default up to
+        n = 512, give the exact value. Beyond that the default is 64.
+    seed : int
+        Fixes the directions.
+    dtype : torch.dtype, optional
+        Precision to compute in, the network's by default.
+
+    Yields
+    ------
+    Coherence
+        ``value`` and ``standard_error``, both of shape (batch,). The error is the jackknife's over the directions,
+        times √(1 − k/n), as they are drawn without replacement. A Jacobian that is 0 has no direction: the value is
+        nan.
+
+    Raises
+    ------
+    ValueError
+        If the inputs are none, not of one shape and dtype that the network takes or not finite, or the number of probes
+        is not allowed.
+    """
+    inputs = _some_inputs(net, x, x2)
+    frame = _probes(net, probes, seed)
+    for tangents in _pushed(net, inputs, frame, dtype):
+        first, second = tangents.flatten(2).split(len(x))
+        yield _cosine(first, second, math.sqrt(1 - frame.shape[1] / net.width))
+
+
+def gradient_coherence(
+    net: DeepNetwork,
+    x: Float[Tensor, "batch inputs"],
+    x2: Float[Tensor, "batch inputs"],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Coherence:
+    """Return the gradient coherence of the whole trunk for pairs of inputs; all as in :func:`gradient_coherences`."""
+    layers = gradient_coherences(net, x, x2, probes=probes, seed=seed, dtype=dtype)
+    (last,) = deque(layers, maxlen=1)
+    return last
+
+
+def _some_inputs(net: DeepNetwork, *groups: Float[Tensor, "batch inputs"]) -> Float[Tensor, "all inputs"]:
+    """Return groups of inputs as one batch; ValueError if the network does not take them, differ or are none."""
+    for x in groups:
+        _finite_embedding(net, x)
+    shapes = [tuple(x.shape) for x in groups]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"x and x2 must have the same shape, got {shapes[0]} and {shapes[1]}")
+    if not len(groups[0]):
+        raise ValueError(f"inputs must be at least one, got the shape {shapes[0]}")
+    return torch.cat(groups)
+
+
+def _probes(net: DeepNetwork, probes: int | None, seed: int) -> Float[Tensor, "n k"]:
+    """Return orthonormal directions: the unit vectors if it is all of them, as every basis gives the same trace."""
+    n = net.width
+    if probes is None:
+        probes = n if n <= EXACT_UP_TO else FEW_PROBES
+    if whole_number("probes", probes, least=min(n, 2)) > n:
+        raise ValueError(f"probes must be at most the width {n}, got {probes}")
+    if probes == n:
+        return torch.eye(n, dtype=torch.float64)
+    return haar(n, probes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _cosine(first: Float[Tensor, "batch k n"], second: Float[Tensor, "batch k n"], correction: float) -> Coherence:
+    """Return Σ ⟨a, b⟩ / √(Σ |a|² Σ |b|²) over the k probes, and the jackknife's error times a correction."""
+    sums = torch.stack([(a * b).sum(-1) for a, b in ((first, second), (first, first), (second, second))])
+    inner, square, square2 = sums.sum(-1)
+    value = inner / (square * square2).sqrt()
+    if correction == 0:
+        return Coherence(value, torch.zeros_like(value))
+    inner, square, square2 = sums.sum(-1, keepdim=True) - sums  # without one of the probes
+    without = inner / (square * square2).sqrt()
+    k = without.shape[-1]
+    return Coherence(value, correction * (k - 1) / math.sqrt(k) * without.std(-1))
+
+
+@torch.no_grad()
+def gradient_autocorrelation(
+    net: DeepNetwork,
+    x: Float[Tensor, "points inputs"],
+    *,
+    probes: int | None = None,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> Float[Tensor, " points"]:
+    """Return how far input gradients agree at a distance along a curve: the mean of γ(x_t, x_{t+h}) over t, for each h.
+
+    For a read-out u·x_L with a random direction u the input gradient at x_t is g_t = J(x_t)ᵀu, and E g_t·g_s over u is
+    tr J(x_t)ᵀJ(x_s) times a constant. So this is the autocorrelation that Balduzzi et al. (2017) draw, averaged over
+    read-outs.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network.
+    x : Tensor, shape (points, inputs)
+        Inputs along a curve, evenly spaced, finite.
+    probes, seed, dtype
+        As in :func:`gradient_coherences`.
+
+    Returns
+    -------
+    Tensor, shape (points,)
+        The autocorrelation at the lags 0 … points − 1; it is 1 at 0.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`gradient_coherences`.
+    """
+    (tangents,) = deque(_pushed(net, _some_inputs(net, x), _probes(net, probes, seed), dtype), maxlen=1)
+    unit = functional.normalize(tangents.flatten(1), dim=1)
+    gamma = unit @ unit.mT
+    return torch.stack([gamma.diagonal(lag).mean() for lag in range(len(x))])
+
+
+def singular_value_range(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, tolerance: float = 1e-10
+) -> Float[Tensor, "batch 2"]:
+    """Return the smallest and the largest singular value of the trunk's Jacobian at every input, without forming it.
+
+    Lanczos's method on JᵀJ (ARPACK, through SciPy), in float64. It takes some tens to hundreds of products with J and
+    with Jᵀ for each input, and memory for one vector and the trunk's states: use it where ``singular_values`` would
+    need an n × n matrix that is too large.
+
+    Parameters
+    ----------
+    net : DeepNetwork
+        The network, of width n ≥ 3.
+    x : Tensor, shape (batch, inputs)
+        Inputs, finite.
+    tolerance : float
+        Relative accuracy asked of the eigenvalues σ² of JᵀJ, in units of the largest. A smallest singular value below
+        about the square root of it, times the largest, is not resolved.
+
+    Returns
+    -------
+    Tensor, shape (batch, 2)
+        (σ_n, σ_1) at every input, float64, on the CPU. For a rectangular trunk σ_n is the n-th, n being its width.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`jacobians`, and if the width is below 3 or the tolerance is not positive.
+    scipy.sparse.linalg.ArpackNoConvergence
+        If the method does not converge; ``singular_values`` always does, or a larger tolerance may help.
+    """
+    if net.width < 3:
+        raise ValueError(f"Lanczos's method needs a width of at least 3, got {net.width}; use singular_values")
+    finite_number("tolerance", tolerance, positive=True)
+    start = np.random.default_rng(0).standard_normal(net.width)  # ARPACK's own choice would differ from run to run
+    ranges = []
+    for operator in _gram_operators(net, x):
+        if not operator.matvec(start).any():  # J = 0, which ARPACK refuses
+            ranges.append(np.zeros(2))
+            continue
+        ends = eigsh(operator, k=2, which="BE", v0=start, tol=tolerance, return_eigenvectors=False)
+        ranges.append(np.sqrt(np.maximum(np.sort(ends), 0)))
+    return torch.from_numpy(np.array(ranges).reshape(-1, 2))
+
+
+def _gram_operators(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Iterator[LinearOperator]:
+    """Yield v ↦ JᵀJv at every input, in float64 on the CPU."""
+    cpu = torch.device("cpu")
+    with torch.no_grad(), full_precision(net.device):
+        first = _finite_embedding(net, x).to(cpu, torch.float64)
+    with torch.no_grad():
+        layers = list(net.layers(dtype=torch.float64, device=cpu))
+    for point in first.unsqueeze(1):
+
+        def gram(v: np.ndarray, point: Tensor = point) -> np.ndarray:
+            state = point.clone().requires_grad_()
+            tangent = torch.from_numpy(v.reshape(1, 1, *point.shape[1:])).double()
+            with torch.enable_grad():
+                y = state
+                for layer in layers:
+                    with torch.no_grad():
+                        _, tangent = net.block.push(y, tangent, **layer)
+                    y = net.block.forward(y, **layer)
+                (image,) = torch.autograd.grad(y, state, tangent.squeeze(1))
+            return image.flatten().numpy()
+
+        yield LinearOperator((net.width, net.width), matvec=gram, dtype=np.float64)
+
+
+def gradient_norms(
+    net: DeepNetwork, x: Float[Tensor, "batch inputs"], labels: Int[Tensor, " batch"]
+) -> Float[Tensor, "depth_plus_1 batch"]:
+    """Return ‖∂ℓ/∂x_l‖ for l = 0 … L and every example, ℓ being the example's own cross-entropy loss.
+
+    Raises
+    ------
+    ValueError
+        If the inputs have another shape or dtype than the network's or are not finite, or the labels are not (batch,)
+        whole numbers from 0 to classes − 1.
+    """
+    labels = class_labels(labels, examples=len(x), classes=net.classes)
+    with torch.enable_grad():
+        states = [_finite_embedding(net, x).detach().requires_grad_()]  # also where the parameters are frozen
+        for layer in net.layers():
+            states.append(net.block.forward(states[-1], **layer))
+        logits = net.classifier(states[-1].flatten(1))
+        loss = functional.cross_entropy(logits, labels.to(net.device), reduction="sum")
+        gradients = torch.autograd.grad(loss, states)
+    return torch.stack([gradient.flatten(1).norm(dim=-1) for gradient in gradients])

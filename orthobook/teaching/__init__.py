@@ -1,0 +1,1 @@
+"""For students: self-checks of exercises, and dashboards for a running kernel."""

@@ -1,0 +1,73 @@
+"""Self-checks of the chapter "Folding paper"."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from orthobook.teaching.exercises._self_checks import function, near, require, self_check, tensor, truth
+from orthobook.theory.origami import fold, folds_along
+
+# Directions in degrees, whether they fold flat, and what is forgotten if the answer is another.
+_VERTICES = (
+    ((0.0, 90.0, 180.0, 270.0), True, "every other angle adds up to 180°"),
+    ((0.0, 90.0, 180.0, 300.0), False, "every other angle, from the first, adds up to 210°"),
+    ((0.0, 60.0, 140.0, 260.0), True, "the angle from the last crease to the first counts as well"),
+    ((260.0, 0.0, 140.0, 60.0), True, "the creases are not in order"),
+    ((-100.0, 60.0, 500.0, 360.0), True, "a direction is the same with any multiple of 360° added"),
+    ((0.0, 120.0, 240.0), False, "where their number is odd, angles do not alternate"),
+    ((0.0, 90.0, 270.0), False, "where their number is odd, angles do not alternate"),
+    ((0.0, 20.0, 70.0, 130.0, 210.0, 310.0), True, "every other angle adds up to 180°, with six creases as with four"),
+    ((0.0, 20.0, 70.0, 130.0, 230.0, 310.0), False, "every other angle, from the first, adds up to 160°"),
+    ((0.1, 60.3, 140.4, 260.2), True, "every other angle adds up to 180°, up to rounding"),
+    ((0.0, 60.0, 140.0, 261.0), False, "every other angle, from the first, adds up to 181°"),
+)
+
+
+@self_check("paper-exercise-flat")
+def _flat(folds_flat: object) -> None:
+    folds_flat = function("folds_flat", folds_flat)
+    for directions, flat, fact in _VERTICES:
+        found = truth("what folds_flat returns", folds_flat(torch.tensor(directions)))
+        shown = ", ".join(f"{direction:g}°" for direction in directions)
+        require(found == flat, f"you say {found} for the directions {shown}, but {fact}")
+
+
+@self_check("paper-exercise-vertex")
+def _vertex(angles: object) -> None:
+    given = tensor("angles", angles, 2)
+    made = _angles(given)
+    require(len(made) > 0, "both creases lie on one line, and nothing meets at 0")
+    require(_wanted(made) or not _wanted(_angles(given.rad2deg())), "these are radians; folds_along takes degrees")
+    shown = ", ".join(f"{angle:.3g}°" for angle in made.tolist())
+    require(_wanted(made), f"the creases of these folds meet at the angles {shown}")
+
+
+def _wanted(made: Float[Tensor, " k"]) -> bool:
+    """Say whether the angles are those that are asked for; two folds cannot bring them into another order."""
+    wanted = made.new_tensor([50.0, 50.0, 130.0, 130.0])
+    return made.shape == wanted.shape and near(made.sort().values, wanted)
+
+
+def _angles(directions: Float[Tensor, " 2"]) -> Float[Tensor, " k"]:
+    """Return the angles in degrees, in order, between the creases that two folds through 0 make there."""
+    sheet = fold(folds_along(directions, torch.zeros_like(directions)))
+    if len(sheet.interior) == 0:
+        return directions[:0]
+    centre = sheet.interior[0]
+    ends = sheet.creases[(sheet.creases == centre).any(dim=1)].sum(dim=1) - centre
+    x, y = (sheet.points[ends] - sheet.points[centre]).T
+    ordered = torch.atan2(y, x).rad2deg().sort().values
+    return torch.cat([ordered.diff(), ordered[:1] + 360 - ordered[-1:]])
+
+
+@self_check("paper-exercise-exactly")
+def _exactly(angles: object, distances: object) -> None:
+    turned, away = tensor("angles", angles, None), tensor("distances", distances, None)
+    require(len(turned) == len(away), f"you give {len(turned)} angles and {len(away)} distances; each fold has both")
+    require(len(turned) > 0, "you give no fold")
+    cells, folds = len(fold(folds_along(turned, away)).cells), len(turned)
+    most = f", and no {folds} folds make more than {2**folds}" if 2**folds < 100 else ""
+    require(cells == 100, f"these {folds} folds make {cells} cells{most}")
+    require(folds == 7, f"these {folds} folds make 100 cells, but fewer can; what does the bound of the chapter allow")
