@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr_
     from orthobook.layers import architectures as architectures
     from orthobook.layers import register as register
     from orthobook.networks import DeepNetwork as DeepNetwork
+    from orthobook.networks import Trunk as Trunk
     from orthobook.networks import best_device as best_device
     from orthobook.networks import build as build
     from orthobook.orthogonal import haar as haar
@@ -74,7 +75,7 @@ _HOMES = {
     ],
     "framework": ["Certificate", "NotOrthogonal", "Undecided", "compose", "factorise", "is_orthogonal"],
     "layers": ["Block", "architectures", "register"],
-    "networks": ["DeepNetwork", "best_device", "build"],
+    "networks": ["DeepNetwork", "Trunk", "best_device", "build"],
     "orthogonal": ["haar", "orthogonality_error", "retract"],
     "theory.certificates": ["attack", "certified_radius", "lipschitz_bound", "smallest_perturbation"],
     "theory.mean_field": ["MeanField", "mean_field", "threshold_for"],

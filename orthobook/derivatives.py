@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from orthobook._checks import class_labels, finite_number, whole_number
-from orthobook.layers.base import Points, Tangents
-from orthobook.networks import DeepNetwork
+from orthobook.layers.base import Points, Tangents, described
+from orthobook.networks import DeepNetwork, Trunk
 from orthobook.orthogonal import full_precision, haar
 
 __all__ = [
@@ -46,6 +46,9 @@ __all__ = [
     "singular_values",
 ]
 
+Network = DeepNetwork | Trunk
+Inputs = Float[Tensor, "batch *inputs"]  # rows, or images in their own shape; the first states of a trunk
+
 EXACT_UP_TO = 512
 """The largest width at which a coherence is computed from all directions unless a number of them is asked for."""
 FEW_PROBES = 64
@@ -53,17 +56,15 @@ FEW_PROBES = 64
 
 
 @torch.no_grad()
-def jacobians(
-    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, dtype: torch.dtype | None = None
-) -> Iterator[Float[Tensor, "batch n n"]]:
+def jacobians(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Iterator[Float[Tensor, "batch n n"]]:
     """Yield the Jacobian ∂x_l/∂x₀ of the first l layers, for l = 1 … L.
 
     Parameters
     ----------
-    net : DeepNetwork
+    net : DeepNetwork or Trunk
         The network; x₀ = ``net.embed(x)`` is the trunk's first state, so embedding and classifier are not part of J.
     x : Tensor, shape (batch, inputs)
-        Inputs, finite.
+        Inputs, finite; for a trunk its first states x₀ themselves, (batch, n) or (batch, height, width, channels).
     dtype : torch.dtype, optional
         Precision to compute in, the network's by default. With ``torch.float64`` the parameters are cast, layer by
         layer, and what is measured is the network with exactly these parameters.
@@ -80,21 +81,19 @@ def jacobians(
     ValueError
         If the inputs have another shape or dtype than the network's, or are not finite.
     """
-    for tangents in _pushed(net, x, torch.eye(net.width, dtype=torch.float64), dtype):
+    state = _first_state(net, x)
+    for tangents in _pushed(net, state, torch.eye(state.shape[1:].numel(), dtype=torch.float64), dtype):
         yield tangents.flatten(2).mT
 
 
-def _pushed(
-    net: DeepNetwork, x: Float[Tensor, "batch inputs"], frame: Float[Tensor, "n k"], dtype: torch.dtype | None
-) -> Iterator[Tangents]:
+def _pushed(net: Network, state: Points, frame: Float[Tensor, "n k"], dtype: torch.dtype | None) -> Iterator[Tangents]:
     """Yield J v for every column v of the frame and the Jacobian J of the first l layers, l = 1 … L."""
     dtype = net.dtype if dtype is None else dtype
     # Apple's MPS has no float64: there the CPU takes over.
     device = torch.device("cpu") if net.device.type == "mps" and dtype == torch.float64 else net.device
-    with full_precision(net.device):
-        state = _finite_embedding(net, x).to(device, dtype)
+    state = state.to(device, dtype)
     directions = frame.mT.to(device, dtype).reshape(1, frame.shape[1], *state.shape[1:])
-    tangents = directions.repeat(len(x), *[1] * (directions.ndim - 1))
+    tangents = directions.repeat(len(state), *[1] * (directions.ndim - 1))
     layers = net.layers(dtype=dtype, device=device)
     for _ in range(net.depth):
         with full_precision(device):  # around each layer alone: the caller's own settings hold between them
@@ -102,24 +101,22 @@ def _pushed(
         yield tangents
 
 
-def _finite_embedding(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Points:
-    state = net.embed(x)  # checks shape and dtype
+def _first_state(net: Network, x: Inputs) -> Points:
+    """Return x₀ in the network's full precision; ValueError if the inputs do not fit or are not finite."""
+    with full_precision(net.device):
+        state = net.embed(x)  # checks shape and dtype
     if not x.isfinite().all():
         raise ValueError("inputs must be finite, but hold nan or inf")
     return state
 
 
-def jacobian(
-    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, dtype: torch.dtype | None = None
-) -> Float[Tensor, "batch n n"]:
+def jacobian(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n n"]:
     """Return the trunk's Jacobian ∂x_L/∂x₀ at every input; arguments and errors as in :func:`jacobians`."""
     (last,) = deque(jacobians(net, x, dtype=dtype), maxlen=1)
     return last
 
 
-def singular_values(
-    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, dtype: torch.dtype | None = None
-) -> Float[Tensor, "batch n"]:
+def singular_values(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n"]:
     """Return the singular values of the trunk's Jacobian at every input, descending.
 
     Arguments and errors as in :func:`jacobians`. The decomposition runs in the Jacobian's precision.
@@ -128,8 +125,8 @@ def singular_values(
 
 
 def numerical_ranks(
-    net: DeepNetwork,
-    x: Float[Tensor, "batch inputs"],
+    net: Network,
+    x: Inputs,
     *,
     tolerance: float = 0.01,
     dtype: torch.dtype | None = None,
@@ -154,9 +151,9 @@ class Coherence(NamedTuple):
 
 @torch.no_grad()
 def gradient_coherences(
-    net: DeepNetwork,
-    x: Float[Tensor, "batch inputs"],
-    x2: Float[Tensor, "batch inputs"],
+    net: Network,
+    x: Inputs,
+    x2: Inputs,
     *,
     probes: int | None = None,
     seed: int = 0,
@@ -166,7 +163,7 @@ def gradient_coherences(
 
     Parameters
     ----------
-    net : DeepNetwork
+    net : DeepNetwork or Trunk
         The network.
     x, x2 : Tensor, shape (batch, inputs)
         The inputs of each pair, finite.
@@ -191,17 +188,17 @@ def gradient_coherences(
         If the inputs are none, not of one shape and dtype that the network takes or not finite, or the number of probes
         is not allowed.
     """
-    inputs = _some_inputs(net, x, x2)
-    frame = _probes(net, probes, seed)
-    for tangents in _pushed(net, inputs, frame, dtype):
+    states = _first_states(net, x, x2)
+    n, directions = _directions(states, probes, seed)
+    for tangents in _pushed(net, states, directions, dtype):
         first, second = tangents.flatten(2).split(len(x))
-        yield _cosine(first, second, math.sqrt(1 - frame.shape[1] / net.width))
+        yield _cosine(first, second, math.sqrt(1 - directions.shape[1] / n))
 
 
 def gradient_coherence(
-    net: DeepNetwork,
-    x: Float[Tensor, "batch inputs"],
-    x2: Float[Tensor, "batch inputs"],
+    net: Network,
+    x: Inputs,
+    x2: Inputs,
     *,
     probes: int | None = None,
     seed: int = 0,
@@ -213,28 +210,27 @@ def gradient_coherence(
     return last
 
 
-def _some_inputs(net: DeepNetwork, *groups: Float[Tensor, "batch inputs"]) -> Float[Tensor, "all inputs"]:
-    """Return groups of inputs as one batch; ValueError if the network does not take them, differ or are none."""
-    for x in groups:
-        _finite_embedding(net, x)
+def _first_states(net: Network, *groups: Inputs) -> Points:
+    """Return the first states of groups of inputs in one batch; ValueError if they do not fit, differ or are none."""
+    states = [_first_state(net, x) for x in groups]
     shapes = [tuple(x.shape) for x in groups]
     if len(set(shapes)) > 1:
         raise ValueError(f"x and x2 must have the same shape, got {shapes[0]} and {shapes[1]}")
     if not len(groups[0]):
         raise ValueError(f"inputs must be at least one, got the shape {shapes[0]}")
-    return torch.cat(groups)
+    return torch.cat(states)
 
 
-def _probes(net: DeepNetwork, probes: int | None, seed: int) -> Float[Tensor, "n k"]:
-    """Return orthonormal directions: the unit vectors if it is all of them, as every basis gives the same trace."""
-    n = net.width
+def _directions(states: Points, probes: int | None, seed: int) -> tuple[int, Float[Tensor, "n k"]]:
+    """Return n and k orthonormal directions: the unit vectors if it is all of them, as any basis has the same trace."""
+    n = states.shape[1:].numel()
     if probes is None:
         probes = n if n <= EXACT_UP_TO else FEW_PROBES
     if whole_number("probes", probes, least=min(n, 2)) > n:
-        raise ValueError(f"probes must be at most the width {n}, got {probes}")
+        raise ValueError(f"probes must be at most the number of coordinates {n}, got {probes}")
     if probes == n:
-        return torch.eye(n, dtype=torch.float64)
-    return haar(n, probes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return n, torch.eye(n, dtype=torch.float64)
+    return n, haar(n, probes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def _cosine(first: Float[Tensor, "batch k n"], second: Float[Tensor, "batch k n"], correction: float) -> Coherence:
@@ -252,8 +248,8 @@ def _cosine(first: Float[Tensor, "batch k n"], second: Float[Tensor, "batch k n"
 
 @torch.no_grad()
 def gradient_autocorrelation(
-    net: DeepNetwork,
-    x: Float[Tensor, "points inputs"],
+    net: Network,
+    x: Float[Tensor, points * inputs],
     *,
     probes: int | None = None,
     seed: int = 0,
@@ -267,7 +263,7 @@ def gradient_autocorrelation(
 
     Parameters
     ----------
-    net : DeepNetwork
+    net : DeepNetwork or Trunk
         The network.
     x : Tensor, shape (points, inputs)
         Inputs along a curve, evenly spaced, finite.
@@ -284,15 +280,14 @@ def gradient_autocorrelation(
     ValueError
         As for :func:`gradient_coherences`.
     """
-    (tangents,) = deque(_pushed(net, _some_inputs(net, x), _probes(net, probes, seed), dtype), maxlen=1)
+    states = _first_states(net, x)
+    (tangents,) = deque(_pushed(net, states, _directions(states, probes, seed)[1], dtype), maxlen=1)
     unit = functional.normalize(tangents.flatten(1), dim=1)
     gamma = unit @ unit.mT
     return torch.stack([gamma.diagonal(lag).mean() for lag in range(len(x))])
 
 
-def singular_value_range(
-    net: DeepNetwork, x: Float[Tensor, "batch inputs"], *, tolerance: float = 1e-10
-) -> Float[Tensor, "batch 2"]:
+def singular_value_range(net: Network, x: Inputs, *, tolerance: float = 1e-10) -> Float[Tensor, "batch 2"]:
     """Return the smallest and the largest singular value of the trunk's Jacobian at every input, without forming it.
 
     Lanczos's method on JᵀJ (ARPACK, through SciPy), in float64. It takes some tens to hundreds of products with J and
@@ -301,7 +296,7 @@ def singular_value_range(
 
     Parameters
     ----------
-    net : DeepNetwork
+    net : DeepNetwork or Trunk
         The network, of width n ≥ 3.
     x : Tensor, shape (batch, inputs)
         Inputs, finite.
@@ -321,12 +316,14 @@ def singular_value_range(
     scipy.sparse.linalg.ArpackNoConvergence
         If the method does not converge; ``singular_values`` always does, or a larger tolerance may help.
     """
-    if net.width < 3:
-        raise ValueError(f"Lanczos's method needs a width of at least 3, got {net.width}; use singular_values")
     finite_number("tolerance", tolerance, positive=True)
-    start = np.random.default_rng(0).standard_normal(net.width)  # ARPACK's own choice would differ from run to run
+    first = _first_state(net, x).detach().to("cpu", torch.float64)
+    n = first.shape[1:].numel()
+    if n < 3:
+        raise ValueError(f"Lanczos's method needs a width of at least 3, got {n}; use singular_values")
+    start = np.random.default_rng(0).standard_normal(n)  # ARPACK's own choice would differ from run to run
     ranges = []
-    for operator in _gram_operators(net, x):
+    for operator in _gram_operators(net, first):
         if not operator.matvec(start).any():  # J = 0, which ARPACK refuses
             ranges.append(np.zeros(2))
             continue
@@ -335,13 +332,10 @@ def singular_value_range(
     return torch.from_numpy(np.array(ranges).reshape(-1, 2))
 
 
-def _gram_operators(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Iterator[LinearOperator]:
-    """Yield v ↦ JᵀJv at every input, in float64 on the CPU."""
-    cpu = torch.device("cpu")
-    with torch.no_grad(), full_precision(net.device):
-        first = _finite_embedding(net, x).to(cpu, torch.float64)
+def _gram_operators(net: Network, first: Points) -> Iterator[LinearOperator]:
+    """Yield v ↦ JᵀJv at every first state, in float64 on the CPU."""
     with torch.no_grad():
-        layers = list(net.layers(dtype=torch.float64, device=cpu))
+        layers = list(net.layers(dtype=torch.float64, device=torch.device("cpu")))
     for point in first.unsqueeze(1):
 
         def gram(v: np.ndarray, point: Tensor = point) -> np.ndarray:
@@ -356,26 +350,43 @@ def _gram_operators(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> Itera
                 (image,) = torch.autograd.grad(y, state, tangent.squeeze(1))
             return image.flatten().numpy()
 
-        yield LinearOperator((net.width, net.width), matvec=gram, dtype=np.float64)
+        yield LinearOperator((point.numel(), point.numel()), matvec=gram, dtype=np.float64)
 
 
 def gradient_norms(
-    net: DeepNetwork, x: Float[Tensor, "batch inputs"], labels: Int[Tensor, " batch"]
+    net: Network, x: Inputs, labels: Int[Tensor, " batch"] | Float[Tensor, batch * state]
 ) -> Float[Tensor, "depth_plus_1 batch"]:
-    """Return ‖∂ℓ/∂x_l‖ for l = 0 … L and every example, ℓ being the example's own cross-entropy loss.
+    """Return ‖∂ℓ/∂x_l‖ for l = 0 … L and every example, ℓ being the example's own loss.
+
+    Parameters
+    ----------
+    net : DeepNetwork or Trunk
+        The network.
+    x : Tensor, shape (batch, inputs)
+        Inputs, as in :func:`jacobians`.
+    labels : Tensor, shape (batch,)
+        The examples' classes; ℓ is the cross-entropy. For a trunk the gradients ∂ℓ/∂x_L of a loss of one's own, in the
+        shape of its last states.
 
     Raises
     ------
     ValueError
-        If the inputs have another shape or dtype than the network's or are not finite, or the labels are not (batch,)
-        whole numbers from 0 to classes − 1.
+        If the inputs have another shape or dtype than the network's or are not finite, the labels are not (batch,)
+        whole numbers from 0 to classes − 1, or the gradients have another shape than the last states.
     """
-    labels = class_labels(labels, examples=len(x), classes=net.classes)
+    if isinstance(net, DeepNetwork):
+        labels = class_labels(labels, examples=len(x), classes=net.classes).to(net.device)
     with torch.enable_grad():
-        states = [_finite_embedding(net, x).detach().requires_grad_()]  # also where the parameters are frozen
+        states = [_first_state(net, x).detach().requires_grad_()]  # also where the parameters are frozen
         for layer in net.layers():
             states.append(net.block.forward(states[-1], **layer))
-        logits = net.classifier(states[-1].flatten(1))
-        loss = functional.cross_entropy(logits, labels.to(net.device), reduction="sum")
+        if isinstance(net, DeepNetwork):
+            logits = net.classifier(states[-1].flatten(1))
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+        else:
+            if not isinstance(labels, Tensor) or labels.shape != states[-1].shape:
+                shape = tuple(states[-1].shape)
+                raise ValueError(f"for a trunk give ∂ℓ/∂x_L, of the shape {shape}, got {described(labels)}")
+            loss = (states[-1] * labels.to(states[-1])).sum()
         gradients = torch.autograd.grad(loss, states)
     return torch.stack([gradient.flatten(1).norm(dim=-1) for gradient in gradients])

@@ -316,7 +316,7 @@ def is_orthogonal(
     Parameters
     ----------
     module : Module or callable
-        Takes a batch (N, ...) to a tensor (N, ...); for the trunk of a network, ``net.propagate`` at ``net.embed(x)``.
+        Takes a batch (N, ...) to a tensor (N, ...); for a network, ``net.trunk`` at ``net.embed(x)``.
         It sees one input at a time, as a batch of one, in the mode that it is in: with batch normalisation or dropout
         call its ``eval()`` first. Its parameters and their gradients stay as they are.
     inputs : Tensor, shape (batch, ...)

@@ -1,14 +1,13 @@
-"""Deep networks: an embedding, a trunk that is a stack of one kind of layer, a classifier.
+"""Deep networks: a trunk of L layers of one kind, and a classifier made of an embedding, a trunk and linear logits.
 
-    x₀ = E x,    x_l = F_l(x_{l−1}) for l = 1 … L,    logits = K x_L + k
-
-The trunk's parameters are stacked over depth: one tensor (L, n, n) instead of L modules, so that sampling, retraction
+A trunk's parameters are stacked over depth: one tensor (L, n, n) instead of L modules, so that sampling, retraction
 and the optimiser's step each treat all layers in a few operations. Only the trunk is an isometry; the embedding and the
-classifier are plain linear maps.
+classifier of a network are plain linear maps.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +18,11 @@ from torch.nn.utils import skip_init
 from torch.utils.checkpoint import checkpoint
 
 from orthobook._checks import whole_number
-from orthobook.layers.base import Block, Points, block, gaussian
+from orthobook.layers.base import Block, Parameters, Points, block, gaussian
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
 from orthobook.theory.mean_field import threshold_for
 
-__all__ = ["DeepNetwork", "best_device", "build"]
+__all__ = ["DeepNetwork", "Trunk", "best_device", "build"]
 
 
 def best_device(dtype: torch.dtype = torch.float32) -> torch.device:
@@ -51,13 +50,16 @@ def available_device(device: torch.device | str, dtype: torch.dtype) -> torch.de
     return device
 
 
+Shape = tuple[int, ...]
+
+
 def build(
-    architecture: str,
+    architecture: str | Block,
     *,
     depth: int,
+    width: int,
+    inputs: int | Shape,
     classes: int,
-    width: int | None = None,
-    inputs: int | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
@@ -68,13 +70,15 @@ def build(
 
     Parameters
     ----------
-    architecture : str
-        One of :func:`orthobook.architectures`.
+    architecture : str or Block
+        One of :func:`orthobook.architectures`, or a block, whose options are its own.
     depth, classes : int
         Number of layers L of the trunk and number of classes, each at least 1.
-    width, inputs : int
-        Width n of the trunk and length of an input vector, each at least 1. Architectures for images, whose names
-        begin with ``conv-``, take ``channels`` and ``image_shape`` instead.
+    width : int
+        Width n of the trunk; for layers on images, whose names begin with ``conv-``, the number of channels.
+    inputs : int or tuple of int
+        Length of an input vector, or the shape of an input: (height, width) or (colours, height, width), as
+        ``data.image_shape`` gives it. Layers on images need the shape; the others read the entries in a row.
     seed : int
         Fixes every parameter, to the bit, whatever the device.
     dtype : torch.dtype
@@ -102,77 +106,112 @@ def build(
     >>> net(torch.zeros(5, 784, device=net.device)).shape
     torch.Size([5, 10])
 
-    >>> net = build("conv-shifted-fold", depth=20, channels=16, image_shape=(28, 28), classes=10)
+    >>> net = build("conv-shifted-fold", depth=20, width=16, inputs=(28, 28), classes=10)
     >>> net(torch.zeros(5, 784, device=net.device)).shape
     torch.Size([5, 10])
     """
     if coherence is not None:
+        if isinstance(architecture, Block):
+            raise ValueError(
+                f"coherence={coherence!r} chooses the threshold of an architecture with a name, not a block"
+            )
         if "threshold" in options:
             raise ValueError(f"give coherence={coherence!r} or threshold={options['threshold']!r}, not both")
         options["threshold"] = threshold_for(depth, coherence, architecture, width, **options)
-    kind = block(architecture, **options)
-    depth, classes = whole_number("depth", depth, least=1), whole_number("classes", classes, least=1)
-    width, inputs = kind.sizes(width, inputs)
+    device = best_device(dtype) if device is None else available_device(device, dtype)
+    generator = seeded(seed)
+    trunk = Trunk(architecture, depth=depth, width=width, dtype=dtype, device="cpu", generator=generator, **options)
+    return DeepNetwork(trunk, inputs=inputs, classes=classes, generator=generator).to(device)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """Return a source of randomness on the CPU; ValueError if the seed is no whole number from 0 to 2⁶³ − 1."""
     seed = whole_number("seed", seed, least=0)
     if seed >= 2**63:
         raise ValueError(f"seed must be below 2**63, got {seed}")
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
-    device = best_device(dtype) if device is None else available_device(device, dtype)
-    generator = torch.Generator().manual_seed(seed)
-    network = DeepNetwork(kind, depth, width, inputs, classes, generator=generator, dtype=dtype)
-    network.architecture = architecture
-    return network.to(device)
+    return torch.Generator().manual_seed(seed)
 
 
-class DeepNetwork(nn.Module):
-    """A classifier whose trunk is a stack of one kind of layer.
+class Trunk(nn.ParameterDict):
+    """A stack of one kind of layer from ℝⁿ to ℝⁿ, or on feature maps, to put into a model of one's own.
+
+    It is the dictionary of its layers' parameters, each stacked over depth, and the map that they make.
 
     Parameters
     ----------
-    block : Block
-        The kind of layer.
-    depth, width, inputs, classes : int
-        As in :func:`build`, which checks them; for images the width is the number of coordinates of a state.
-    generator : torch.Generator
-        Source of the initial parameters, on the CPU.
+    architecture : str or Block
+        One of :func:`orthobook.architectures`, or a block, whose options are its own.
+    depth : int
+        Number of layers L, at least 1.
+    width : int
+        Width n; for layers on images, whose names begin with ``conv-``, the number of channels.
+    seed : int
+        Fixes every parameter, to the bit, whatever the device.
     dtype : torch.dtype
-        Precision of the parameters.
+        ``torch.float32`` or ``torch.float64``.
+    device : torch.device or str
+        Where the parameters live.
+    generator : torch.Generator, optional
+        Source of the initial parameters, on the CPU, in place of a seed.
+    **options
+        Options of the architecture, such as ``threshold`` or ``folds``: the fields of its block.
 
     Attributes
     ----------
-    trunk : nn.ParameterDict
-        The parameters of all layers by name, each of shape (depth, ...).
-    embedding, classifier : nn.Module
-        The linear maps before and after the trunk; for images the embedding acts on the channels at every place.
+    architecture : str
+        The registered name, or that of the block's class.
+    block : Block
+        The kind of layer, options that depend on depth and width filled in.
+    depth, width : int
+        As given.
+
+    Raises
+    ------
+    ValueError
+        If the architecture or an option is unknown, or a value is out of range; the message says what is allowed.
+
+    Examples
+    --------
+    >>> trunk = Trunk("shifted-fold", depth=100, width=32, seed=0)
+    >>> optimiser = torch.optim.Adam(trunk.parameters(), lr=1e-3)
+    >>> loss = trunk(torch.randn(5, 32)).square().mean()
+    >>> loss.backward()
+    >>> optimiser.step()
+    >>> trunk.retract_()  # orthogonal again, to rounding
     """
+
+    __call__ = nn.Module.__call__  # a ParameterDict refuses to be called
 
     def __init__(
         self,
-        block: Block,
+        architecture: str | Block,
+        *,
         depth: int,
         width: int,
-        inputs: int,
-        classes: int,
-        *,
-        generator: torch.Generator,
+        seed: int = 0,
         dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.architecture = type(block).__name__
-        self.block = block.resolve(depth, width)
-        self.depth, self.width, self.inputs, self.classes = depth, width, inputs, classes
-        final = self.block.final_width(depth, width)
-        # skip_init, as a plain nn.Linear would draw from the global generator
-        self.classifier = skip_init(nn.Linear, final, classes, dtype=dtype, device="cpu")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}")
+        if isinstance(architecture, Block):
+            if options:
+                raise ValueError(f"a block has its options already, got {', '.join(options)} beside {architecture}")
+            kind, architecture = architecture, type(architecture).__name__
+        else:
+            kind = block(architecture, **options)
+        self.architecture = architecture
+        self.depth, self.width = whole_number("depth", depth, least=1), whole_number("width", width, least=1)
+        self.block = kind.resolve(self.depth, self.width)
+        device = available_device(device, dtype)
         with torch.no_grad(), torch.device("cpu"):
-            self.trunk = nn.ParameterDict(self._checked(self.block.init(depth, width, generator, dtype)))
-            # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
-            self.embedding = self.block.embedding(inputs, width, generator, dtype)
-            self.classifier.weight.copy_(gaussian(classes, final, variance=1 / final, generator=generator, dtype=dtype))
-            self.classifier.bias.zero_()
+            self.update(self._checked(self.block.init(self.depth, self.width, generator or seeded(seed), dtype)))
+        self.to(device)
 
-    def _checked(self, stacks: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _checked(self, stacks: Parameters) -> Parameters:
         """Return a block's parameters; ValueError unless depth is their first axis and the orthogonal ones exist."""
         name = type(self.block).__name__
         for parameter, stack in stacks.items():
@@ -192,97 +231,241 @@ class DeepNetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""
-        return self.classifier.weight.device
+        return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the parameters."""
-        return self.classifier.weight.dtype
+        return next(self.parameters()).dtype
 
-    def layers(
-        self, *, dtype: torch.dtype | None = None, device: torch.device | None = None
-    ) -> Iterator[dict[str, Tensor]]:
-        """Yield what the block takes for each layer, first to last; in another precision or place where asked for."""
-        if (dtype or self.dtype, device or self.device) == (self.dtype, self.device):
-            yield from self.block.layers(dict(self.trunk.items()))
-        else:  # one layer at a time, so that memory does not grow with depth
-            for index in range(self.depth):
-                stacks = {name: stack[index : index + 1].to(device, dtype) for name, stack in self.trunk.items()}
-                yield from self.block.layers(stacks)
-
-    def embed(self, x: Float[Tensor, "batch inputs"]) -> Points:
-        """Map inputs to the trunk's first state x₀; inputs on another device are brought over.
+    def embed(self, x: Points) -> Points:
+        """Return x on the trunk's device, having checked it: the inputs of a trunk are its first states x₀.
 
         Raises
         ------
         ValueError
-            If the shape is not (batch, inputs) or the precision is not the network's.
+            If x is no batch of vectors (batch, n), or of feature maps (batch, height, width, channels), in the trunk's
+            precision.
         """
-        if not isinstance(x, Tensor):
-            raise ValueError(f"inputs must be a tensor, got {type(x).__name__}; torch.from_numpy makes one of an array")
-        if x.ndim != 2 or x.shape[1] != self.inputs:
-            advice = "; flatten(1) turns images into rows" if x.ndim > 2 else ""
-            raise ValueError(f"inputs must have the shape (batch, {self.inputs}), got {tuple(x.shape)}{advice}")
+        self.block.check_states(x, self.width)
         if x.dtype != self.dtype:
-            raise ValueError(f"inputs must have the network's dtype {self.dtype}, got {x.dtype}; use x.to(net.dtype)")
-        return self.embedding(x.to(self.device))
+            raise ValueError(f"states must have the trunk's dtype {self.dtype}, got {x.dtype}; use x.to(trunk.dtype)")
+        return x.to(self.device)
 
-    def states(self, x: Float[Tensor, "batch inputs"]) -> list[Points]:
-        """Return the trunk's states x₀, x₁, …, x_L."""
+    def forward(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch m"]:
+        """Return the last states x_L for first states x₀: the map whose Jacobian ``ob.jacobian`` gives.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., n)
+            Vectors, with any axes before; for layers on images (batch, height, width, channels).
+
+        Returns
+        -------
+        Tensor
+            Of the same shape; only layers that double their width (CReLU) give longer vectors.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the precision is another; the message says which is needed.
+        """
+        many = self.block.vectors and isinstance(x, Tensor) and x.ndim not in (0, 2)  # other axes than (batch, n)
+        states = self.embed(x.reshape(-1, x.shape[-1]) if many else x)
+        for layer in self.layers():
+            states = self.block.forward(states, **layer)
+        return states.reshape(*x.shape[:-1], states.shape[-1]) if many else states
+
+    def states(self, x: Points) -> list[Points]:
+        """Return the states x₀, x₁, …, x_L."""
         states = [self.embed(x)]
         for layer in self.layers():
             states.append(self.block.forward(states[-1], **layer))
         return states
 
-    def propagate(self, state: Points) -> Points:
-        """Return the trunk's last state x_L for a first state x₀: the map whose Jacobian ``ob.jacobian`` gives."""
-        for layer in self.layers():
-            state = self.block.forward(state, **layer)
-        return state
+    def layers(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Iterator[Parameters]:
+        """Yield what the block takes for each layer, first to last; in another precision or place where asked for."""
+        if (dtype or self.dtype, device or self.device) == (self.dtype, self.device):
+            yield from self.block.layers(dict(self.items()))
+        else:  # one layer at a time, so that memory does not grow with depth
+            for index in range(self.depth):
+                stacks = {name: stack[index : index + 1].to(device, dtype) for name, stack in self.items()}
+                yield from self.block.layers(stacks)
 
-    def training_logits(
-        self, x: Float[Tensor, "batch inputs"], *, segment: int | None = None
-    ) -> Float[Tensor, "batch classes"]:
-        """Return the logits as ``net(x)`` does, faster where the kind of layer allows it, for a training step.
+    def fused(self, x: Points, *, segment: int | None = None) -> Points:
+        """Return the last states as ``trunk(x)`` does, faster where the kind of layer allows it, for a training step.
 
         They can be differentiated once, by ``backward``, but not twice and not by ``torch.func``.
 
         Parameters
         ----------
-        x : Tensor, shape (batch, inputs)
-            The inputs.
+        x : Tensor, shape (batch, n) or (batch, height, width, channels)
+            The first states, which are not checked.
         segment : int, optional
-            Keep the states between segments of so many layers only, and compute those within again on the way back
+            Keep only the states between segments of so many layers, and compute those within again on the way back
             (activation checkpointing): a third more work for a fraction of the memory, least at √L.
         """
-        state, trunk = self.embed(x), dict(self.trunk.items())
+        stacks = dict(self.items())
         if segment is None:
-            state = self.block.propagate(state, trunk)
-        else:
-            for parts in zip(*(stack.split(segment) for stack in trunk.values()), strict=True):
-                layers = dict(zip(trunk, parts, strict=True))
-                state = checkpoint(self.block.propagate, state, layers, use_reentrant=False, preserve_rng_state=False)
-        return self.classifier(state.flatten(1))
-
-    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of every class."""
-        return self.classifier(self.propagate(self.embed(x)).flatten(1))
+            return self.block.fused(x, stacks)
+        for parts in zip(*(stack.split(segment) for stack in stacks.values()), strict=True):
+            layers = dict(zip(stacks, parts, strict=True))
+            x = checkpoint(self.block.fused, x, layers, use_reentrant=False, preserve_rng_state=False)
+        return x
 
     def orthogonality_error(self) -> float:
         """Return the largest ‖VᵀV − I‖_F over all layers; 0 for an architecture without orthogonal parameters."""
-        errors = [orthogonality_error(self.trunk[name]).max().item() for name in self.block.orthogonal]
+        errors = [orthogonality_error(self[name]).max().item() for name in self.block.orthogonal]
         return max(errors, default=0.0)
 
     def orthogonality_penalty(self) -> Float[Tensor, ""]:
         """Return the differentiable Σ ‖VᵀV − I‖_F² over all layers."""
-        penalties = [orthogonality_penalty(self.trunk[name]) for name in self.block.orthogonal]
+        penalties = [orthogonality_penalty(self[name]) for name in self.block.orthogonal]
         return sum(penalties, start=torch.zeros((), dtype=self.dtype, device=self.device))
 
     @torch.no_grad()
     def retract_(self) -> None:
-        """Move the trunk's parameters, in place, to the nearest ones that the constrained mode allows."""
-        self.block.retract_(dict(self.trunk.items()))
+        """Move the parameters, in place, to the nearest ones that the constrained mode allows: call it after a step."""
+        self.block.retract_(dict(self.items()))
 
     def extra_repr(self) -> str:
-        """Describe the network in the module's printout."""
+        """Describe the trunk in the module's printout."""
         return f"{self.architecture}, depth={self.depth}, width={self.width}, block={self.block}"
+
+
+class DeepNetwork(nn.Module):
+    """A classifier: embedding → trunk → linear logits.
+
+    Parameters
+    ----------
+    trunk : Trunk
+        The stack of layers; the parts around it are made in its precision, on the CPU.
+    inputs : int or tuple of int
+        Length of an input vector, or the shape of an input; see :func:`build`.
+    classes : int
+        Number of classes, at least 1.
+    generator : torch.Generator
+        Source of the initial parameters of the embedding and the classifier, on the CPU.
+
+    Attributes
+    ----------
+    embedding, classifier : nn.Module
+        The linear maps before and after the trunk; for images the embedding acts on the channels at every place.
+    input_shape : tuple of int
+        The shape of an input.
+    state_shape : tuple of int
+        The shape of the trunk's first state: (n,), or (height, width, channels).
+    """
+
+    def __init__(self, trunk: Trunk, *, inputs: int | Shape, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.classes = whole_number("classes", classes, least=1)
+        self.input_shape = _shape(inputs)
+        self.state_shape = trunk.block.state_shape(self.input_shape, trunk.width)
+        final = math.prod(self.state_shape[:-1]) * trunk.block.final_width(trunk.depth, trunk.width)
+        # skip_init, as a plain nn.Linear would draw from the global generator
+        self.classifier = skip_init(nn.Linear, final, self.classes, dtype=trunk.dtype, device="cpu")
+        self.trunk = trunk
+        with torch.no_grad(), torch.device("cpu"):
+            # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
+            self.embedding = trunk.block.embedding(self.input_shape, trunk.width, generator, trunk.dtype)
+            variance = 1 / final
+            rows = gaussian(self.classes, final, variance=variance, generator=generator, dtype=trunk.dtype)
+            self.classifier.weight.copy_(rows)
+            self.classifier.bias.zero_()
+
+    @property
+    def inputs(self) -> int:
+        """Number of entries of an input."""
+        return math.prod(self.input_shape)
+
+    @property
+    def architecture(self) -> str:
+        """The trunk's architecture."""
+        return self.trunk.architecture
+
+    @property
+    def block(self) -> Block:
+        """The trunk's kind of layer."""
+        return self.trunk.block
+
+    @property
+    def depth(self) -> int:
+        """The trunk's number of layers."""
+        return self.trunk.depth
+
+    @property
+    def width(self) -> int:
+        """The trunk's width; for layers on images the number of channels."""
+        return self.trunk.width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.trunk.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the parameters."""
+        return self.trunk.dtype
+
+    def embed(self, x: Float[Tensor, batch * inputs]) -> Points:
+        """Map inputs to the trunk's first state x₀; inputs on another device are brought over.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, inputs) or (batch, *input_shape)
+            Inputs, as rows or in their own shape.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the precision is another.
+        """
+        if not isinstance(x, Tensor):
+            raise ValueError(f"inputs must be a tensor, got {type(x).__name__}; torch.from_numpy makes one of an array")
+        if x.shape[1:] not in {(self.inputs,), self.input_shape} or x.ndim < 2:
+            advice = "; flatten(1) turns images into rows" if x.ndim > 2 else ""
+            raise ValueError(f"inputs must have the shape (batch, {self.inputs}), got {tuple(x.shape)}{advice}")
+        if x.dtype != self.dtype:
+            raise ValueError(f"inputs must have the network's dtype {self.dtype}, got {x.dtype}; use x.to(net.dtype)")
+        return self.embedding(x.to(self.device).flatten(1))
+
+    def layers(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Iterator[Parameters]:
+        """Yield what the block takes for each layer, as :meth:`Trunk.layers` does."""
+        return self.trunk.layers(dtype=dtype, device=device)
+
+    def states(self, x: Float[Tensor, batch * inputs]) -> list[Points]:
+        """Return the trunk's states x₀, x₁, …, x_L."""
+        return self.trunk.states(self.embed(x))
+
+    def forward(self, x: Float[Tensor, batch * inputs]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of every class."""
+        return self.classifier(self.trunk(self.embed(x)).flatten(1))
+
+    def training_logits(
+        self, x: Float[Tensor, batch * inputs], *, segment: int | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the logits as ``net(x)`` does, by :meth:`Trunk.fused`, for a gradient of first order."""
+        return self.classifier(self.trunk.fused(self.embed(x), segment=segment).flatten(1))
+
+    def orthogonality_error(self) -> float:
+        """Return the trunk's largest ‖VᵀV − I‖_F."""
+        return self.trunk.orthogonality_error()
+
+    def orthogonality_penalty(self) -> Float[Tensor, ""]:
+        """Return the trunk's differentiable Σ ‖VᵀV − I‖_F²."""
+        return self.trunk.orthogonality_penalty()
+
+    def retract_(self) -> None:
+        """Move the trunk's parameters, in place, to the nearest ones that the constrained mode allows."""
+        self.trunk.retract_()
+
+
+def _shape(inputs: int | Shape) -> Shape:
+    """Return the shape of an input; ValueError unless it is a positive whole number, or a tuple of them."""
+    if not isinstance(inputs, tuple | list):
+        return (whole_number("inputs", inputs, least=1),)
+    if not inputs:
+        raise ValueError("inputs must be a length or a shape, got an empty one")
+    return tuple(whole_number("each size in inputs", size, least=1) for size in inputs)

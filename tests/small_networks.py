@@ -26,9 +26,11 @@ OPTIONS = {
 
 def sizes(architecture, width=8, inputs=20):
     """Return what ``build`` needs besides the depth and the classes; the width is the next one that it takes."""
+    if isinstance(inputs, tuple):
+        return {"width": width, "inputs": inputs, "downsampling": 0}
     if architecture in IMAGES:
         height = next(h for h in range(math.isqrt(inputs), 0, -1) if inputs % h == 0)
-        return {"channels": 4, "image_shape": (height, inputs // height), "downsampling": 0}
+        return {"width": 4, "inputs": (height, inputs // height), "downsampling": 0}
     return {"width": next(w for w in range(width, 2 * width + 1) if takes(architecture, w)), "inputs": inputs}
 
 

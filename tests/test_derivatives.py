@@ -175,8 +175,8 @@ def test_bad_inputs_are_named(value, generator):
         ("shifted-fold", {"depth": 30, "width": 40}),
         ("relu-orthogonal", {"depth": 4, "width": 40}),
         ("crelu", {"depth": 2, "width": 12}),
-        ("conv-shifted-fold", {"depth": 4, "channels": 4, "image_shape": (5, 4), "downsampling": 0, "threshold": 0.1}),
-        ("conv-residual", {"depth": 4, "channels": 4, "image_shape": (5, 4), "downsampling": 0}),
+        ("conv-shifted-fold", {"depth": 4, "width": 4, "inputs": (5, 4), "downsampling": 0, "threshold": 0.1}),
+        ("conv-residual", {"depth": 4, "width": 4, "inputs": (5, 4), "downsampling": 0}),
     ],
 )
 def test_lanczos_finds_the_ends_of_the_exact_spectrum(architecture, options, generator):
@@ -251,7 +251,7 @@ def test_errors_of_few_probes_are_the_errors_made(generator):
 
 
 def test_wide_networks_take_64_probes_and_repeat(generator):
-    size = {"channels": 4, "image_shape": (12, 12), "downsampling": 0}
+    size = {"width": 4, "inputs": (12, 12), "downsampling": 0}
     net = ob.build("conv-shifted-fold", depth=3, classes=2, threshold=0.5, dtype=torch.float64, device="cpu", **size)
     x, x2 = (torch.randn(2, 144, generator=generator, dtype=torch.float64) for _ in range(2))
     few = ob.gradient_coherence(net, x, x2)

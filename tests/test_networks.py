@@ -21,7 +21,7 @@ from small_networks import (
 
 import orthobook as ob
 from orthobook.layers import activations, feedforward, residual
-from orthobook.networks import DeepNetwork
+from orthobook.networks import Trunk
 
 
 def test_the_class_has_its_members_and_its_baselines():
@@ -49,7 +49,7 @@ def test_the_certificate_for_any_module_agrees(architecture, generator):
     """By automatic differentiation, with no closed form of a block: true for the class, false for the baselines."""
     net = scatter_(network(architecture, depth=3, **OPTIONS.get(architecture, {})), generator)
     x = torch.randn(4, 20, generator=generator, dtype=torch.float64)
-    certificate = ob.is_orthogonal(net.propagate, net.embed(x).detach())
+    certificate = ob.is_orthogonal(net.trunk, net.embed(x).detach())
     assert bool(certificate) == (architecture in EXACT), certificate
     assert certificate.shape == (net.block.final_width(3, net.width), net.width)
 
@@ -58,7 +58,7 @@ def test_the_certificate_for_any_module_agrees(architecture, generator):
 @pytest.mark.parametrize("architecture", EXACT_IMAGES)
 def test_exact_on_images(architecture, depth, precision, generator):
     """8 channels on 8×8 places: the exact Jacobian of 512 coordinates."""
-    net = network(architecture, depth, dtype=precision.dtype, channels=8, image_shape=(8, 8))
+    net = network(architecture, depth, dtype=precision.dtype, width=8, inputs=(8, 8))
     assert deviation(net, generator) <= precision.convolution
 
 
@@ -165,7 +165,7 @@ class Leaking(residual.ModifiedResidual):
 
 @pytest.mark.parametrize("block", [Doubled(), Softened(), Leaking()])
 def test_a_subclass_trains_what_it_computes(block, generator):
-    net = DeepNetwork(block, 3, 8, 20, 3, generator=generator, dtype=torch.float64)
+    net = ob.build(block, depth=3, width=8, inputs=20, classes=3, dtype=torch.float64)
     x = torch.randn(5, 20, generator=generator, dtype=torch.float64)
     gradients = [torch.autograd.grad(y.square().sum(), [*net.parameters()]) for y in (net(x), net.training_logits(x))]
     for expected, gradient in zip(*gradients, strict=True):
@@ -212,7 +212,7 @@ def test_forward_is_embedding_trunk_classifier(architecture, generator):
     x = torch.randn(6, 20, generator=generator, dtype=torch.float64)
     states = net.states(x)
     assert len(states) == net.depth + 1
-    assert torch.equal(net.propagate(states[0]), states[-1])
+    assert torch.equal(net.trunk(states[0]), states[-1])
     torch.testing.assert_close(net(x), net.classifier(states[-1].flatten(1)))
     assert net(x).shape == (6, 4)
 
@@ -314,7 +314,7 @@ class Unfinished(feedforward.Linear):
 )
 def test_parameters_that_a_block_gets_wrong_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        DeepNetwork(Unfinished(**options), 2, 4, 3, 2, generator=torch.Generator())
+        Trunk(Unfinished(**options), depth=2, width=4)
 
 
 def test_mps_and_float64_exclude_each_other():

@@ -20,7 +20,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from orthobook._checks import whole_number
 from orthobook.layers._stacked import parts
 from orthobook.orthogonal import haar, retract
 
@@ -70,7 +69,7 @@ def architectures(kind: Kind | None = None) -> tuple[str, ...]:
     ----------
     kind : str, optional
         ``"square"`` for layers from ℝⁿ to ℝⁿ, ``"rectangular"`` for layers whose output is longer than their input,
-        ``"image"`` for layers on feature maps, which ``build`` takes ``channels`` and ``image_shape`` for.
+        ``"image"`` for layers on feature maps, whose width is their number of channels.
 
     Raises
     ------
@@ -110,6 +109,7 @@ class Block(ABC):
     """
 
     kind: ClassVar[Kind] = "square"  # what a layer maps: ℝⁿ to ℝⁿ, ℝⁿ to a larger space, or feature maps
+    vectors: ClassVar[bool] = True  # whether a state is a vector: (batch, n), where images have (batch, …, channels)
     orthogonal: ClassVar[tuple[str, ...]] = ()  # parameters that live on a Stiefel manifold when constrained
     isometric: ClassVar[bool] = False  # JᵀJ = I exactly, while those parameters are orthogonal
     cancelling: ClassVar[float] = 1.0  # how much longer than state or result the terms may be that `forward` adds up
@@ -119,15 +119,11 @@ class Block(ABC):
         own = vars(cls).keys()
         if own & {"forward", "affine", "bend"} and not own & {"lipschitz", "norms", "bend_lipschitz"}:
             setattr(cls, "lipschitz", Block.lipschitz)  # noqa: B010  another map: the bound of its base may be wrong
-        if own & {"forward", "affine", "bend", "layers"} and "propagate" not in own:
-            setattr(cls, "propagate", Block.propagate)  # noqa: B010  and so may be what its base does to all layers
+        if own & {"forward", "affine", "bend", "layers"} and "fused" not in own:
+            setattr(cls, "fused", Block.fused)  # noqa: B010  and so may be what its base does to all layers
 
     def __post_init__(self) -> None:  # noqa: B027 (most layers have nothing to check)
         """Check those options that can be checked without knowing the network."""
-
-    def sizes(self, width: int | None, inputs: int | None) -> tuple[int, int]:
-        """Return the width of the trunk and the length of an input, having checked them."""
-        return whole_number("width", width, least=1), whole_number("inputs", inputs, least=1)
 
     def resolve(self, depth: int, width: int) -> Self:
         """Return the block with defaults that depend on depth and width filled in, and options checked against them.
@@ -136,16 +132,32 @@ class Block(ABC):
         """
         return self
 
-    def embedding(self, inputs: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> nn.Module:
-        """Return the map from inputs to the trunk's first state: linear, with orthogonal rows or columns."""
-        embedding = skip_init(nn.Linear, inputs, width, dtype=dtype, device="cpu")  # nn.Linear would draw globally
+    def state_shape(self, inputs: tuple[int, ...], width: int) -> tuple[int, ...]:
+        """Return the shape of the trunk's first state for inputs of a shape; ValueError if it does not fit."""
+        return (width,)
+
+    def check_states(self, x: object, width: int) -> None:
+        """Raise ValueError unless x is a batch of states: here of vectors of length ``width``."""
+        if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != width:
+            raise ValueError(f"states must be a tensor (batch, {width}), got {described(x)}")
+
+    def embedding(
+        self, inputs: tuple[int, ...], width: int, generator: torch.Generator, dtype: torch.dtype
+    ) -> nn.Module:
+        """Return the map from rows of inputs to the first state: linear, with orthogonal rows or columns."""
+        length = math.prod(inputs)
+        embedding = skip_init(nn.Linear, length, width, dtype=dtype, device="cpu")  # nn.Linear would draw globally
         with torch.no_grad():
-            embedding.weight.copy_(semi_orthogonal(width, inputs, generator, dtype))
+            embedding.weight.copy_(semi_orthogonal(width, length, generator, dtype))
             embedding.bias.zero_()
         return embedding
 
     def final_width(self, depth: int, width: int) -> int:
-        """Return the number of coordinates of the trunk's last state: the width, unless layers are rectangular."""
+        """Return the width of the trunk's last state: that of the first, unless layers are rectangular."""
+        return width
+
+    def longest_product(self, width: int) -> int:
+        """Return the number of terms of the longest inner product that a layer computes."""
         return width
 
     def layers(self, stacks: Parameters) -> Iterator[Parameters]:
@@ -172,7 +184,7 @@ class Block(ABC):
     def forward(self, x: Points, **layer: Tensor) -> Points:
         """Apply one layer, given its parameters."""
 
-    def propagate(self, x: Points, stacks: Parameters) -> Points:
+    def fused(self, x: Points, stacks: Parameters) -> Points:
         """Apply all layers, for a gradient of first order: in as few operations of autograd as the kind allows.
 
         A class that changes what its layers do does not inherit a faster way.
@@ -230,6 +242,11 @@ def semi_orthogonal(
     """Draw a multiple of a Haar frame that takes inputs of mean square 1 to outputs of mean square about 1."""
     rectangle = haar(max(outputs, inputs), min(outputs, inputs), generator=generator, dtype=dtype)
     return max(1.0, math.sqrt(outputs / inputs)) * (rectangle.mT if outputs < inputs else rectangle)
+
+
+def described(x: object) -> str:
+    """Return the shape of a tensor, or the type of anything else, for a message."""
+    return str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
 
 
 def resolve_folds(folds: int | None, width: int, default: int) -> int:

@@ -104,10 +104,10 @@ class Feedforward(Block):
         """Return σ(Wx + b)."""
         return self.bend(self.affine(x, weight, bias), **more)
 
-    def propagate(self, x: Points, stacks: Parameters) -> Points:
+    def fused(self, x: Points, stacks: Parameters) -> Points:
         """Apply all layers, as one operation of autograd if σ is piecewise affine, in the precision of the states."""
         if self.activation.slopes is None:  # its derivative would cost what σ does, which autograd avoids
-            return super().propagate(x, stacks)
+            return super().fused(x, stacks)
         return FeedforwardStack.apply(self.activation, x, stacks["weight"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(

@@ -31,9 +31,11 @@ from orthobook.layers import activations
 from orthobook.layers.base import (
     Bias,
     Block,
+    Hyperplanes,
     Kind,
     Parameters,
     Tangents,
+    described,
     gaussian,
     reflection_bounds,
     register,
@@ -168,55 +170,56 @@ class ImageEmbedding(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Convolutional(Block):
-    """Layers on feature maps of one size.
+    """Layers on feature maps of any size; the width of a network of them is its number of channels c.
 
-    ``channels`` is c; ``image_shape`` is (height, width) or (colours, height, width) of the images, which are halved in
-    height and width ``downsampling`` times before the trunk; ``padding`` is ``"circular"`` or ``"zeros"``.
+    Images are halved in height and width ``downsampling`` times before the trunk of a network; ``padding`` is
+    ``"circular"`` or ``"zeros"``.
     """
 
     kind: ClassVar[Kind] = "image"
-    channels: int = 16
-    image_shape: tuple[int, ...] = (28, 28)
+    vectors: ClassVar[bool] = False
     downsampling: int = 2
     padding: str = "circular"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole_number("channels", self.channels, least=1)
         whole_number("downsampling", self.downsampling, least=0)
-        shape = self.image_shape
-        if not isinstance(shape, tuple) or len(shape) not in (2, 3):
-            raise ValueError(f"image_shape must be a tuple (height, width) or (colours, height, width), got {shape!r}")
-        for size in shape:
-            whole_number("each size in image_shape", size, least=1)
-        for name, size in zip(("height", "width"), shape[-2:], strict=True):
-            if size % 2**self.downsampling:
-                raise ValueError(
-                    f"the image's {name} must be a multiple of {2**self.downsampling} to be halved "
-                    f"{self.downsampling} times, got {size}"
-                )
         _check_padding(self.padding)
 
-    @property
-    def state_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the trunk's states."""
-        height, width = (size // 2**self.downsampling for size in self.image_shape[-2:])
-        return height, width, self.channels
+    def state_shape(self, inputs: tuple[int, ...], width: int) -> tuple[int, ...]:
+        if len(inputs) not in (2, 3):
+            raise ValueError(
+                "layers on images need inputs=(height, width) or (colours, height, width), "
+                f"got {inputs[0] if len(inputs) == 1 else inputs}"
+            )
+        factor = 2**self.downsampling
+        for name, size in zip(("height", "width"), inputs[-2:], strict=True):
+            if size % factor:
+                raise ValueError(
+                    f"the image's {name} must be a multiple of {factor} to be halved {self.downsampling} times, "
+                    f"got {size}"
+                )
+        return inputs[-2] // factor, inputs[-1] // factor, width
 
-    def sizes(self, width: int | None, inputs: int | None) -> tuple[int, int]:
-        for name, value in (("width", width), ("inputs", inputs)):
-            if value is not None:
-                raise ValueError(f"a network for images takes channels and image_shape, not {name}; got {name}={value}")
-        return math.prod(self.state_shape), math.prod(self.image_shape)
+    def check_states(self, x: object, width: int) -> None:
+        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[3] != width:
+            first = isinstance(x, Tensor) and x.ndim == 4 and x.shape[1] == width
+            advice = "; x.movedim(1, -1) puts the channels last" if first else ""
+            raise ValueError(f"states must be feature maps (batch, height, width, {width}), got {described(x)}{advice}")
 
-    def resolve(self, depth: int, width: int) -> Self:
-        return super().resolve(depth, self.channels)
+    def embedding(
+        self, inputs: tuple[int, ...], width: int, generator: torch.Generator, dtype: torch.dtype
+    ) -> nn.Module:
+        shape = (1,) * (3 - len(inputs)) + inputs  # colours, height, width
+        weight = semi_orthogonal(width, shape[0] * 4**self.downsampling, generator, dtype)
+        return ImageEmbedding(shape, self.downsampling, weight)
 
-    def embedding(self, inputs: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> nn.Module:
-        colours = inputs * self.channels // width  # after space to depth
-        weight = semi_orthogonal(self.channels, colours, generator, dtype)
-        colour_axis = (1,) * (3 - len(self.image_shape))
-        return ImageEmbedding(colour_axis + self.image_shape, self.downsampling, weight)
+    def longest_product(self, width: int) -> int:
+        return 9 * width
+
+    def creases(self, reach: float, **layer: Tensor) -> Hyperplanes:
+        """Raise ValueError: feature maps are no points of the plane."""
+        return Block.creases(self, reach, **layer)
 
     def convolve(self, x: Maps, kernel: Kernel, bias: Bias | None = None) -> Maps:
         """Apply a convolution with the block's padding."""
@@ -242,16 +245,17 @@ class OrthogonalConvolution(Convolutional):
         """Whether JᵀJ = I for all O and U_i: with circular padding."""
         return self.padding == "circular"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.channels % 2:
+    def resolve(self, depth: int, width: int) -> Self:
+        if width % 2:
             raise ValueError(
-                f"channels must be even, as each projector of the kernel takes half of them, got {self.channels}"
+                f"the number of channels, width, must be even, as each projector of the kernel takes half of them, "
+                f"got {width}"
             )
+        return super().resolve(depth, width)
 
     def weights(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw the factors of delta-orthogonal kernels."""
-        c = self.channels
+        c = width
         frames = haar(depth, 2, c, c // 2, generator=generator, dtype=dtype).repeat_interleave(2, dim=1)
         return {"rotation": haar(depth, c, c, generator=generator, dtype=dtype), "frames": frames}
 
@@ -264,9 +268,6 @@ class OrthogonalConvolution(Convolutional):
 
 class _ConvFeedforward(OrthogonalConvolution, Feedforward):
     """A feedforward layer with K in place of W: what follows Kx + b acts on the channels at every place."""
-
-    def biases(self, depth: int, width: int, dtype: torch.dtype) -> Float[Tensor, "depth c"]:
-        return super().biases(depth, self.channels, dtype)
 
     def affine(self, x: Maps, weight: Kernel, bias: Bias) -> Maps:
         """Return Kx + b."""
@@ -315,7 +316,7 @@ class ConvModifiedResidual(OrthogonalConvolution):
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw the factors of the kernels, and biases −τ of shape (depth, c)."""
-        biases = torch.full((depth, self.channels), -self.threshold, dtype=dtype)
+        biases = torch.full((depth, width), -self.threshold, dtype=dtype)
         return {**self.weights(depth, width, generator, dtype), "bias": biases}
 
     def forward(self, x: Maps, *, weight: Kernel, bias: Bias) -> Maps:
@@ -356,7 +357,7 @@ class ConvResidual(Convolutional):
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw kernels (depth, c, c, 3, 3) of variance 2/9c and 1/9c, and zero biases (depth, c)."""
-        c = self.channels
+        c = width
 
         def kernel(variance: float) -> Float[Tensor, "depth c c 3 3"]:
             return gaussian(depth, c, c, 3, 3, variance=variance / (9 * c), generator=generator, dtype=dtype)

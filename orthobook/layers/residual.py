@@ -85,10 +85,10 @@ class ModifiedResidual(Block):
         """Return x − 2V relu(Vᵀx + b)."""
         return torch.addmm(x, self.activation(torch.addmm(bias, x, frame)), frame.mT, alpha=-2)
 
-    def propagate(self, x: Points, stacks: Parameters) -> Points:
+    def fused(self, x: Points, stacks: Parameters) -> Points:
         """Apply all layers, as one operation of autograd if σ is piecewise affine, in the precision of the states."""
         if self.activation.slopes is None:
-            return super().propagate(x, stacks)
+            return super().fused(x, stacks)
         return ReflectionStack.apply(self.activation, x, stacks["frame"].to(x.dtype), stacks["bias"].to(x.dtype))
 
     def push(self, x: Points, tangents: Tangents, *, frame: Frame, bias: Bias) -> tuple[Points, Tangents]:

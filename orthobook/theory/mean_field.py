@@ -89,7 +89,7 @@ def mean_field(
         Number of layers L, at least 1.
     width : int, optional
         Width n, at least 3; by default the limit n → ∞. The width matters where folds are rare: no coordinate exceeds
-        √(n q). Architectures for images take ``channels`` instead, as the rotations mix the channels of a place.
+        √(n q). For images it is the number of channels, as the rotations mix the channels of a place.
     correlation, mean_square, mean_square2 : array_like
         Cosine of the angle between the two first states, from −1 to 1, and the mean squares of their coordinates,
         positive; the second is equal to the first by default. Arrays stand for many pairs; they are broadcast. For
@@ -192,19 +192,14 @@ def _fold(architecture: str, depth: int, width: int | None, options: dict[str, A
             f"allowed: {', '.join(THRESHOLDED)}"
         )
     kind: Any = block(architecture, **options)
-    size = "width"
     whole_number("depth", depth, least=1)
     if kind.threshold < 0:
         raise ValueError(f"threshold must not be negative, got {kind.threshold!r}")
-    if kind.kind == "image":
-        if width is not None:
-            raise ValueError(f"a network for images takes channels, not width; got width={width}")
-        size, width = "channels", kind.channels
     if width is None:
         if getattr(kind, "folds", None) is not None:
             raise ValueError(f"folds={kind.folds} needs a width, of which it is a part")
         return kind.threshold, getattr(kind.resolve(depth, 2), "folds", 2) / 2, None
-    width = whole_number(size, width, least=3)
+    width = whole_number("width", width, least=3)
     return kind.threshold, getattr(kind.resolve(depth, width), "folds", width) / width, width
 
 

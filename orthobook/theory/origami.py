@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from orthobook.networks import DeepNetwork, build
+from orthobook.networks import DeepNetwork, Trunk
 
 __all__ = ["SQUARE", "FoldedSheet", "fold", "folds_along", "kawasaki"]
 
@@ -82,8 +82,8 @@ def _cross(a: Float[Tensor, "*batch 2"], b: Float[Tensor, "*batch 2"]) -> Float[
 
 
 @torch.no_grad()
-def folds_along(angles: Float[Tensor, " L"], distances: Float[Tensor, " L"]) -> DeepNetwork:
-    """Return the network whose layer l folds over what lies beyond a line: x ↦ x − 2v relu(v·x − d).
+def folds_along(angles: Float[Tensor, " L"], distances: Float[Tensor, " L"]) -> Trunk:
+    """Return the trunk whose layer l folds over what lies beyond a line: x ↦ x − 2v relu(v·x − d).
 
     Parameters
     ----------
@@ -102,24 +102,17 @@ def folds_along(angles: Float[Tensor, " L"], distances: Float[Tensor, " L"]) -> 
             raise ValueError(f"{name} must be a tensor, got {type(given).__name__}")
     if angles.ndim != 1 or angles.shape != distances.shape:
         raise ValueError(f"expected as many angles as distances, got {tuple(angles.shape)}, {tuple(distances.shape)}")
-    net = build(
-        "modified-residual",
-        depth=len(angles),
-        width=2,
-        inputs=2,
-        classes=2,
-        dtype=torch.float64,
-        device="cpu",
-        folds=1,
-    )
+    trunk = Trunk("modified-residual", depth=len(angles), width=2, folds=1, dtype=torch.float64)
     radians = angles.to(torch.float64).deg2rad()
-    net.trunk["frame"].copy_(torch.stack((radians.cos(), radians.sin()), dim=1).unsqueeze(-1))
-    net.trunk["bias"].copy_(-distances.unsqueeze(-1))
-    return net
+    trunk["frame"].copy_(torch.stack((radians.cos(), radians.sin()), dim=1).unsqueeze(-1))
+    trunk["bias"].copy_(-distances.unsqueeze(-1))
+    return trunk
 
 
 @torch.no_grad()
-def fold(net: DeepNetwork, corners: Float[Tensor, "k 2"] | tuple[tuple[float, float], ...] = SQUARE) -> FoldedSheet:
+def fold(
+    net: DeepNetwork | Trunk, corners: Float[Tensor, "k 2"] | tuple[tuple[float, float], ...] = SQUARE
+) -> FoldedSheet:
     """Fold a convex sheet of paper with the trunk of a network: its states x₀ are the sheet, x_L the folded one.
 
     The parameters are cast to float64. An isometric network must have been built in that precision: one of float32 is
@@ -127,7 +120,7 @@ def fold(net: DeepNetwork, corners: Float[Tensor, "k 2"] | tuple[tuple[float, fl
 
     Parameters
     ----------
-    net : DeepNetwork
+    net : DeepNetwork or Trunk
         A network of width 2 whose kind of layer knows its creases; embedding and classifier take no part.
     corners : Tensor, shape (k, 2)
         The corners of the sheet, counter-clockwise.
@@ -139,9 +132,11 @@ def fold(net: DeepNetwork, corners: Float[Tensor, "k 2"] | tuple[tuple[float, fl
         finite, the kind of layer is not piecewise affine, or the corners do not go once, counter-clockwise and turning
         at each, around a convex polygon.
     """
-    if not isinstance(net, DeepNetwork) or net.block.kind == "image":
-        what = f"one on feature maps, {net.architecture}" if isinstance(net, DeepNetwork) else type(net).__name__
-        raise ValueError(f"only a DeepNetwork of the plane folds paper, got {what}")
+    if not isinstance(net, DeepNetwork | Trunk) or not net.block.vectors:
+        what = (
+            f"one on feature maps, {net.architecture}" if isinstance(net, DeepNetwork | Trunk) else type(net).__name__
+        )
+        raise ValueError(f"only a DeepNetwork or Trunk of the plane folds paper, got {what}")
     widths = net.width, net.block.final_width(net.depth, net.width)
     if widths != (2, 2):
         raise ValueError(f"only a network of the plane folds paper: expected width 2, got {widths[0]} to {widths[1]}")

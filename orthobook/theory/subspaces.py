@@ -17,7 +17,7 @@ from torch import Tensor
 
 from orthobook._checks import finite_number
 from orthobook.derivatives import jacobians
-from orthobook.networks import DeepNetwork
+from orthobook.networks import DeepNetwork, Trunk
 from orthobook.orthogonal import gram_defect
 
 __all__ = ["commutator_norm", "partial_isometry_error", "persistent_dimension", "persistent_subspace"]
@@ -82,7 +82,7 @@ def _check_matrices(name: str, matrices: object) -> Tensor:
 
 
 def persistent_subspace(
-    net: DeepNetwork,
+    net: DeepNetwork | Trunk,
     x: Float[Tensor, "batch inputs"],
     *,
     within: Float[Tensor, "n d"] | None = None,
@@ -99,7 +99,7 @@ def persistent_subspace(
 
     Parameters
     ----------
-    net : DeepNetwork
+    net : DeepNetwork or Trunk
         The network; its layers may be of any kind.
     x : Tensor, shape (batch, inputs)
         At least one input. The subspace is shared by all of them: pass ``x[i : i + 1]`` for that of one.
@@ -131,7 +131,7 @@ def persistent_subspace(
     finite_number("tolerance", tolerance, positive=True)
     if len(x) == 0:
         raise ValueError("a persistent subspace needs at least one input, got none")
-    frame = _frame(within, net.width)
+    frame = _frame(within, net.embed(x).shape[1:].numel())
     basis = torch.eye(frame.shape[1])
     for J in jacobians(net, x, dtype=dtype):
         frame, basis = frame.to(J), basis.to(J)  # precision and place: once
@@ -159,7 +159,7 @@ def _kept(images: Float[Tensor, "batch m d"], basis: Float[Tensor, "d k"], toler
 
 
 def persistent_dimension(
-    net: DeepNetwork,
+    net: DeepNetwork | Trunk,
     x: Float[Tensor, "batch inputs"],
     *,
     within: Float[Tensor, "n d"] | None = None,

@@ -87,7 +87,7 @@ def test_kernels_are_built_in_full_precision_whatever_the_caller_uses(generator)
 
 @pytest.mark.parametrize("padding", images.PADDINGS)
 def test_the_start_is_delta_orthogonal_and_exact_with_any_padding(padding, generator, precision):
-    net = network("conv-shifted-fold", depth=2, dtype=precision.dtype, channels=6, padding=padding)
+    net = network("conv-shifted-fold", depth=2, dtype=precision.dtype, width=6, padding=padding)
     for layer in net.layers():
         kernel = layer["weight"].detach()
         centre = kernel[..., 1, 1].clone()
@@ -131,7 +131,7 @@ def test_convolve_is_torchs_layer(padding, generator):
 @pytest.mark.parametrize("architecture", ["shifted-fold", "partial-fold", "maxmin", "modified-residual"])
 def test_on_a_single_place_a_layer_is_its_dense_one(architecture, generator):
     """On maps of 1×1 a convolution with circular padding is the sum of its taps: a dense orthogonal matrix."""
-    net = scatter_(network(f"conv-{architecture}", depth=1, channels=8, image_shape=(1, 1)), generator)
+    net = scatter_(network(f"conv-{architecture}", depth=1, width=8, inputs=(1, 1)), generator)
     (layer,) = ({name: value.detach() for name, value in layer.items()} for layer in net.layers())
     kernel, bias = layer["weight"].sum((-2, -1)), layer["bias"]
     dense = block(architecture, **({"folds": 8} if architecture == "modified-residual" else {})).resolve(1, 8)
@@ -142,12 +142,13 @@ def test_on_a_single_place_a_layer_is_its_dense_one(architecture, generator):
 
 
 def test_embedding_is_space_to_depth_and_a_map_of_the_channels(generator):
-    net = network("conv-shifted-fold", channels=6, image_shape=(3, 8, 12), downsampling=2)
+    net = network("conv-shifted-fold", width=6, inputs=(3, 8, 12), downsampling=2)
     x = torch.randn(2, 3 * 8 * 12, generator=generator, **FLOAT64)
     images = x.reshape(2, 3, 8, 12)
     state = net.embed(x)
     assert state.shape == (2, 2, 3, 6)
-    assert (net.width, net.inputs) == (36, 288)
+    assert (net.width, net.state_shape, net.inputs) == (6, (2, 3, 6), 288)
+    assert torch.equal(net.embed(images), state)
     for row, column in ((0, 0), (1, 2)):
         patch = images[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].flatten(1)
         torch.testing.assert_close(state[:, row, column], functional.linear(patch, net.embedding.weight))
@@ -155,9 +156,7 @@ def test_embedding_is_space_to_depth_and_a_map_of_the_channels(generator):
 
 @pytest.mark.parametrize(("channels", "downsampling"), [(4, 2), (16, 2), (32, 1)])
 def test_embedding_gives_coordinates_of_mean_square_one(channels, downsampling, generator):
-    net = ob.build(
-        "conv-shifted-fold", depth=1, channels=channels, image_shape=(8, 8), downsampling=downsampling, classes=2
-    )
+    net = ob.build("conv-shifted-fold", depth=1, width=channels, inputs=(8, 8), downsampling=downsampling, classes=2)
     x = torch.randn(2_000, 64, generator=generator)
     assert net.embed(x).square().mean().item() == pytest.approx(1, rel=0.05)
 
@@ -180,7 +179,7 @@ def data():
 
 def trained(architecture, data, mode, steps, **options):
     net = ob.build(
-        architecture, depth=10, channels=8, image_shape=(8, 8), downsampling=0, classes=3, device="cpu", **options
+        architecture, depth=10, width=8, inputs=data.image_shape, downsampling=0, classes=3, device="cpu", **options
     )
     config = ob.TrainingConfig(mode=mode, steps=steps, batch_size=32, learning_rate=1e-2)
     return net, list(ob.train(net, data, config, progress=False))
@@ -216,35 +215,32 @@ def test_zero_padding_does_not_keep_the_isometry_and_does_not_claim_it(data):
 
 
 def test_exact_on_colour_images_that_are_halved(generator):
-    net = network("conv-modified-residual", depth=4, channels=4, image_shape=(3, 8, 12), downsampling=1, threshold=0.0)
+    net = network("conv-modified-residual", depth=4, width=4, inputs=(3, 8, 12), downsampling=1, threshold=0.0)
     assert deviation(net, generator) <= PRECISIONS[torch.float64].convolution
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 7}, "channels must be even.*got 7"),
-        ({"channels": 0}, "channels must be a whole number of at least 1, got 0"),
-        ({"channels": 8.0}, "channels must be a whole number of at least 1, got 8.0"),
-        ({"image_shape": (28, 30)}, "width must be a multiple of 4 to be halved 2 times, got 30"),
-        ({"image_shape": (7, 28), "downsampling": 1}, "height must be a multiple of 2 to be halved 1 times, got 7"),
-        (
-            {"image_shape": (784,)},
-            r"a tuple \(height, width\) or \(colours, height, width\), got \(784,\)",
-        ),
-        ({"image_shape": (28, 0)}, "each size in image_shape must be a whole number of at least 1, got 0"),
-        ({"image_shape": 28}, "image_shape must be"),
+        ({"width": 7}, "the number of channels, width, must be even.*got 7"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
+        ({"width": 8.0}, "width must be a whole number of at least 1, got 8.0"),
+        ({"inputs": (28, 30)}, "the image's width must be a multiple of 4 to be halved 2 times, got 30"),
+        ({"inputs": (7, 28), "downsampling": 1}, "height must be a multiple of 2 to be halved 1 times, got 7"),
+        ({"inputs": 784}, r"need inputs=\(height, width\) or \(colours, height, width\), got 784"),
+        ({"inputs": (1, 3, 28, 28)}, r"need inputs=\(height, width\) or .*, got \(1, 3, 28, 28\)"),
+        ({"inputs": (28, 0)}, "each size in inputs must be a whole number of at least 1, got 0"),
+        ({"inputs": ()}, "inputs must be a length or a shape, got an empty one"),
         ({"downsampling": -1}, "downsampling must be a whole number of at least 0, got -1"),
         ({"padding": "reflect"}, "unknown padding 'reflect'; allowed: circular, zeros"),
         ({"threshold": math.nan}, "threshold must be a finite number, got nan"),
-        ({"kernel": 5}, "conv-modified-residual has no option 'kernel'; allowed: channels, image_shape"),
-        ({"width": 64}, "takes channels and image_shape, not width; got width=64"),
-        ({"inputs": 784}, "takes channels and image_shape, not inputs; got inputs=784"),
+        ({"kernel": 5}, "conv-modified-residual has no option 'kernel'; allowed: downsampling, padding"),
+        ({"channels": 16}, "conv-modified-residual has no option 'channels'; allowed: downsampling, padding"),
     ],
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        ob.build("conv-modified-residual", depth=2, classes=3, **options)
+        ob.build("conv-modified-residual", depth=2, classes=3, **{"width": 16, "inputs": (28, 28), **options})
 
 
 @pytest.mark.parametrize(

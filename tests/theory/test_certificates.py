@@ -86,7 +86,7 @@ def test_the_bound_holds_wherever_it_is_stated(architecture, disturbance, genera
     with torch.no_grad():
         start, end = (
             (net.embed(x) - net.embed(y)).flatten(1),
-            (net.propagate(net.embed(x)) - net.propagate(net.embed(y))),
+            (net.trunk(net.embed(x)) - net.trunk(net.embed(y))),
         )
     assert (end.flatten(1).norm(dim=1) <= Γ * start.norm(dim=1) * (1 + 1e-12)).all()
     assert disturbance == 0 or Γ > 1.01
@@ -153,8 +153,7 @@ def test_a_subclass_that_does_something_else_inherits_no_bound():
         def lipschitz(self, stacks):
             return 2 * MaxMin.lipschitz(self, stacks)
 
-    generator = torch.Generator().manual_seed(0)
-    nets = [ob.DeepNetwork(kind(), 3, 4, 5, 2, generator=generator) for kind in (Doubled, Same, Stated)]
+    nets = [ob.build(kind(), depth=3, width=4, inputs=5, classes=2) for kind in (Doubled, Same, Stated)]
     with pytest.raises(ValueError, match="Doubled layers state no Lipschitz bound"):
         ob.lipschitz_bound(nets[0])
     assert [ob.lipschitz_bound(net) for net in nets[1:]] == [pytest.approx(1, rel=1e-5), pytest.approx(8, rel=1e-5)]
@@ -165,7 +164,7 @@ def test_an_activation_without_a_stated_slope_has_no_bound():
     class Smooth(Feedforward):
         activation = activations.Activation("softplus", nn.functional.softplus, torch.sigmoid)
 
-    net = ob.DeepNetwork(Smooth(), 2, 3, 4, 2, generator=torch.Generator().manual_seed(0))
+    net = ob.build(Smooth(), depth=2, width=3, inputs=4, classes=2)
     with pytest.raises(ValueError, match="the trunk of Smooth has no proven Lipschitz bound: Smooth layers state no"):
         ob.lipschitz_bound(net)
 
@@ -630,9 +629,7 @@ def test_numbers_may_be_tensors_or_of_numpy(generator):
 
 
 def test_networks_that_halve_their_images_are_certified_and_attacked(generator):
-    net = ob.build(
-        "conv-shifted-fold", depth=2, channels=4, image_shape=(8, 8), classes=3, dtype=torch.float64, device="cpu"
-    )
+    net = ob.build("conv-shifted-fold", depth=2, width=4, inputs=(8, 8), classes=3, dtype=torch.float64, device="cpu")
     x = inputs(generator, 10, 64)
     labels, radius = net(x).argmax(1), ob.certified_radius(net, x)
     assert (radius > 0).all()

@@ -237,11 +237,11 @@ def layer_by_layer(architecture, threshold, layers=1500, **size):
     net = ob.build(
         architecture, depth=layers, classes=2, threshold=threshold, dtype=torch.float64, device="cpu", seed=3, **size
     )
-    shape = getattr(net.block, "state_shape", (net.width,))
+    shape = net.state_shape
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
     x[1] = 0.8 * (x[0] + x[1])  # alike, and of another length
-    n = net.width
+    n = math.prod(shape)
     eye = torch.eye(n, dtype=torch.float64).reshape(1, n, *shape).repeat(2, 1, *[1] * len(shape))
     found = []
     with torch.no_grad():
@@ -259,14 +259,12 @@ def layer_by_layer(architecture, threshold, layers=1500, **size):
 def test_every_architecture_is_the_same_recursion(architecture, threshold):
     """One layer's means are exact in every width, and as layers are drawn independently they are a recursion."""
     image = architecture in architectures("image")
-    size = {"channels": 6, "image_shape": (2, 2), "downsampling": 0} if image else {"width": 12, "inputs": 12}
+    size = {"width": 6, "inputs": (2, 2), "downsampling": 0} if image else {"width": 12, "inputs": 12}
     folds = {"folds": 4} if any(field == "folds" for field in block(architecture).__dict__) else {}
     x, found = layer_by_layer(architecture, threshold, **size, **folds)
     q, q2 = (x**2).mean(axis=-1)
     start = {"mean_square": q, "mean_square2": q2, "correlation": (x[0] * x[1]).mean(axis=-1) / np.sqrt(q * q2)}
-    width = {} if image else {"width": 12}
-    options = {"channels": 6, "image_shape": (2, 2), "downsampling": 0} if image else {}
-    field = mean_field(architecture, depth=1, threshold=threshold, **width, **options, **folds, **start)
+    field = mean_field(architecture, depth=1, threshold=threshold, width=size["width"], **folds, **start)
     expected = [v[1].mean() for v in (field.mean_square, field.mean_square2, field.squared_distance, field.coherence)]
     assert (np.abs(found.mean(axis=0) - expected) <= 3 * errors(found.T) + 1e-12).all()
 
@@ -333,9 +331,9 @@ def test_coherence_is_not_monotone_in_the_threshold():
 def test_build_takes_a_coherence():
     net = ob.build("partial-fold", depth=20, width=32, folds=8, inputs=5, classes=2, coherence=0.7, device="cpu")
     assert net.block.threshold == threshold_for(20, 0.7, "partial-fold", 32, folds=8)
-    image = {"channels": 8, "image_shape": (4, 4), "downsampling": 0}
+    image = {"width": 8, "inputs": (4, 4), "downsampling": 0}
     net = ob.build("conv-shifted-fold", depth=20, classes=2, coherence=0.7, device="cpu", **image)
-    assert net.block.threshold == threshold_for(20, 0.7, "conv-shifted-fold", **image)
+    assert net.block.threshold == threshold_for(20, 0.7, "conv-shifted-fold", 8)
 
 
 # --- errors ---
@@ -346,7 +344,7 @@ def test_build_takes_a_coherence():
     [
         (("residual",), "which 'residual' has not; allowed: shifted-fold, partial-fold"),
         (("nope",), "unknown architecture 'nope'; allowed: .*residual"),
-        (("conv-shifted-fold", {"channels": 2}), "channels must be a whole number of at least 3, got 2"),
+        (("conv-shifted-fold", {"width": 2}), "width must be a whole number of at least 3, got 2"),
         (("shifted-fold", {"depth": 0}), "depth must be a whole number of at least 1, got 0"),
         (("shifted-fold", {"width": 2}), "width must be a whole number of at least 3, got 2"),
         (("shifted-fold", {"threshold": -1.0}), r"threshold must not be negative, got -1\.0"),
@@ -354,7 +352,6 @@ def test_build_takes_a_coherence():
         (("shifted-fold", {"mean_square": 0.0}), "mean squares must be positive finite numbers"),
         (("partial-fold", {"folds": 3}), "folds=3 needs a width"),
         (("partial-fold", {"folds": 30, "width": 8}), "folds must be a whole number from 0 to the width 8, got 30"),
-        (("conv-shifted-fold", {"width": 8}), "takes channels, not width; got width=8"),
         (("shifted-fold", {"folds": 3}), "shifted-fold has no option 'folds'"),
     ],
 )
