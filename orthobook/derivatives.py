@@ -19,12 +19,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,6 +31,9 @@ from orthobook._checks import class_labels, finite_number, whole_number
 from orthobook.layers.base import Points, Tangents, described
 from orthobook.networks import DeepNetwork, Trunk
 from orthobook.orthogonal import full_precision, haar
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 __all__ = [
     "Coherence",
@@ -316,6 +318,8 @@ def singular_value_range(net: Network, x: Inputs, *, tolerance: float = 1e-10) -
     scipy.sparse.linalg.ArpackNoConvergence
         If the method does not converge; ``singular_values`` always does, or a larger tolerance may help.
     """
+    from scipy.sparse.linalg import eigsh  # imported for who needs it: it takes as long as all else
+
     finite_number("tolerance", tolerance, positive=True)
     first = _first_state(net, x).detach().to("cpu", torch.float64)
     n = first.shape[1:].numel()
@@ -334,6 +338,8 @@ def singular_value_range(net: Network, x: Inputs, *, tolerance: float = 1e-10) -
 
 def _gram_operators(net: Network, first: Points) -> Iterator[LinearOperator]:
     """Yield v ↦ JᵀJv at every first state, in float64 on the CPU."""
+    from scipy.sparse.linalg import LinearOperator
+
     with torch.no_grad():
         layers = list(net.layers(dtype=torch.float64, device=torch.device("cpu")))
     for point in first.unsqueeze(1):

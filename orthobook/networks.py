@@ -20,7 +20,6 @@ from torch.utils.checkpoint import checkpoint
 from orthobook._checks import whole_number
 from orthobook.layers.base import Block, Parameters, Points, block, gaussian
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
-from orthobook.theory.mean_field import threshold_for
 
 __all__ = ["DeepNetwork", "Trunk", "best_device", "build"]
 
@@ -117,6 +116,8 @@ def build(
             )
         if "threshold" in options:
             raise ValueError(f"give coherence={coherence!r} or threshold={options['threshold']!r}, not both")
+        from orthobook.theory.mean_field import threshold_for  # SciPy's solvers: half a second for who needs them
+
         options["threshold"] = threshold_for(depth, coherence, architecture, width, **options)
     device = best_device(dtype) if device is None else available_device(device, dtype)
     generator = seeded(seed)

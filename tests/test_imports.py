@@ -59,7 +59,7 @@ import sys
 import orthobook as ob
 assert not {"torch", "numpy"} & set(sys.modules), "the face"
 ob.build, ob.Trunk, ob.train, ob.load, ob.singular_values
-heavy = {"scipy.integrate", "matplotlib", "altair", "ipywidgets", "pandas", "dask", "orthobook.theory.spectra"}
+heavy = {"scipy", "matplotlib", "altair", "ipywidgets", "pandas", "dask", "orthobook.theory.spectra"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 
