@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from orthobook.figures.stills import named
+from orthobook.figures.scales import named
 
 __all__ = ["by_choice", "check_boxes", "comparison", "key", "literal", "pairs_of", "selector", "start_value"]
 

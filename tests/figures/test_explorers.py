@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from orthobook import figures
-from orthobook.figures.stills import COLOURS, GREY
+from orthobook.figures.scales import COLOURS, GREY
 
 ARCHITECTURES = ("shifted-fold", "plain-relu", "scaled-residual")
 DEPTHS = (5, 50, 200)

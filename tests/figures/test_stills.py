@@ -17,6 +17,7 @@ from matplotlib.image import imread
 from nbclient import NotebookClient
 
 from orthobook import figures
+from orthobook.figures.scales import plain_number
 
 LIGHT, DARK = "#ffffff", "#121212"  # the theme's two backgrounds
 
@@ -350,7 +351,7 @@ def test_magnitude_of_special_values(value, printed):
 
 @given(st.floats(1e-30, 1e30), st.sampled_from([1, -1]))
 def test_plain_number_is_right_to_five_digits(size, sign):
-    printed = figures.plain_number(sign * size)
+    printed = plain_number(sign * size)
     start, digits, power = re.fullmatch(r"(−?)(?:([\d.]+)(?:×|$))?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", printed).groups()
     read = float(digits or 1) * 10.0 ** int((power or "⁰").translate(SUPERSCRIPTS))
     assert read == pytest.approx(size, rel=0.0000501)
@@ -374,7 +375,7 @@ def test_plain_number_is_right_to_five_digits(size, sign):
     ],
 )
 def test_plain_number_is_brief(value, printed):
-    assert figures.plain_number(value) == printed
+    assert plain_number(value) == printed
 
 
 @pytest.mark.parametrize(
