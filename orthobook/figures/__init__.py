@@ -15,8 +15,6 @@ from orthobook._checks import optional
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr__`
     from orthobook.figures._chart import ChartExplorer as ChartExplorer
-    from orthobook.figures._chart import vegalite_version as vegalite_version
-    from orthobook.figures._live import PAYLOAD_LIMIT as PAYLOAD_LIMIT
     from orthobook.figures._live import Explorer as Explorer
     from orthobook.figures.curves import curve_explorer as curve_explorer
     from orthobook.figures.curves import fold_explorer as fold_explorer
@@ -45,9 +43,12 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not run `__getattr_
     from orthobook.figures.stills import spectrum_by_depth as spectrum_by_depth
     from orthobook.figures.stills import training_curves as training_curves
 
+PAYLOAD_LIMIT = 250_000
+"""Bytes that a chart's specification may have; the still picture for readers without scripts comes on top."""
+
 _HOMES = {
-    "_chart": ["ChartExplorer", "vegalite_version"],
-    "_live": ["PAYLOAD_LIMIT", "Explorer"],
+    "_chart": ["ChartExplorer"],
+    "_live": ["Explorer"],
     "curves": ["curve_explorer", "fold_explorer", "gain_explorer", "gradient_norm_explorer"],
     "folding": ["FoldingExplorer", "folding_explorer"],
     "images": ["image_explorer"],
@@ -69,7 +70,7 @@ _HOMES = {
     ],
 }
 
-__all__ = sorted(name for names in _HOMES.values() for name in names if name != "vegalite_version")
+__all__ = sorted({"PAYLOAD_LIMIT"}.union(*_HOMES.values()))
 
 
 def __getattr__(name: str) -> Any:

@@ -8,12 +8,10 @@ import os
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from orthobook.figures import PAYLOAD_LIMIT
 from orthobook.figures.scales import GREY
 
-__all__ = ["PAYLOAD_LIMIT", "Explorer", "compact"]
-
-PAYLOAD_LIMIT = 250_000
-"""Bytes that a chart's specification may have; the still picture for readers without scripts comes on top."""
+__all__ = ["Explorer", "compact"]
 
 INK = "currentColor"  # in the book: the page's own text colour, light or dark
 

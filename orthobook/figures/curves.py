@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthobook.figures._chart import AXIS, WIDTH, ChartExplorer, lines, log_axis, series, title
-from orthobook.figures._controls import by_choice, check_boxes, key, literal, pairs_of, selector, start_value
+from orthobook.figures._controls import by_choice, check_boxes, literal, pairs_of, property_name, selector, start_value
 from orthobook.figures._live import Explorer
 from orthobook.figures.scales import (
     COLOURS,
@@ -43,7 +43,7 @@ class VerticalAxis(NamedTuple):
         """Return a value as text, or only that it is beyond the axis."""
         if self.given and not self.low <= value <= self.high:
             return f"above {plain_number(self.high)}" if value > self.high else f"below {plain_number(self.low)}"
-        return _plain(value)
+        return _two_decimals(value)
 
 
 def curve_explorer(
@@ -187,7 +187,7 @@ def _panel(
     )
 
 
-def _plain(value: float) -> str:
+def _two_decimals(value: float) -> str:
     """Return a value as text, large ones as whole numbers: 0.21, 9.50, 1,234; never −0.00."""
     text = f"{value:,.0f}" if abs(value) >= 9.995 else f"{round(value, 2) + 0.0:.2f}"
     return text.replace("-", "−")
@@ -228,7 +228,9 @@ def gradient_norm_explorer(
         kept = thinned(d + 1)
         exponents = axis.exponents(values[kept]).round(3).tolist()
         rows.append({"name": name, "depth": d, "layer": kept.tolist(), "norm": exponents})
-    text = alt.param(value={key(d): {n: _ratio(arrays[n, d][0], arrays[n, d][-1]) for n in names} for d in depths})
+    text = alt.param(
+        value={property_name(d): {n: _ratio(arrays[n, d][0], arrays[n, d][-1]) for n in names} for d in depths}
+    )
     depth = selector("Depth", depths, depths[-1])
     boxes, checked = check_boxes(names)
     heading = title(
@@ -293,7 +295,7 @@ def gain_explorer(
         exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, gains = pairs_of(_rounded_gains(curves), "curves", "gain")
-    arrays = {pair: _three(not_negative(values, f"curves{pair}", 1, 2), pair) for pair, values in pairs.items()}
+    arrays = {pair: _three_rows(not_negative(values, f"curves{pair}", 1, 2), pair) for pair, values in pairs.items()}
     axis = LogAxis.around(arrays.values(), limits)
     rows = []
     for (name, g), values in arrays.items():
@@ -301,7 +303,7 @@ def gain_explorer(
         low, middle, high = axis.exponents(values[:, kept]).round(3).tolist()
         rows.append({"name": name, "gain": g, "layer": (kept + 1).tolist(), "low": low, "middle": middle, "high": high})
     last = max(2, *(values.shape[1] for values in arrays.values()))  # fixed, as all lines may be hidden
-    text = alt.param(value={key(g): {n: magnitude(float(arrays[n, g][1, -1])) for n in names} for g in gains})
+    text = alt.param(value={property_name(g): {n: magnitude(float(arrays[n, g][1, -1])) for n in names} for g in gains})
     gain = selector("Gain", gains, min(gains, key=lambda g: abs(g - 1)))
     boxes, checked = check_boxes(names)
     heading = title(
@@ -330,7 +332,7 @@ def _rounded_gains(curves: Mapping[tuple[str, float], ArrayLike]) -> dict[Any, A
     }
 
 
-def _three(values: NDArray[np.float64], pair: tuple[str, Any]) -> NDArray[np.float64]:
+def _three_rows(values: NDArray[np.float64], pair: tuple[str, Any]) -> NDArray[np.float64]:
     """Return smallest, median and largest, shape (3, depth); all the same where only the median is given."""
     if values.ndim == 1:
         return np.stack([values] * 3)

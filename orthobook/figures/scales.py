@@ -232,12 +232,12 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def bin_edges(low: float, high: float, per_unit: float) -> NDArray[np.float64]:
-    """Return the edges of equal bins that hold ``low`` to ``high``, one of them centred on 0.
+def bin_edges(low: float, high: float) -> NDArray[np.float64]:
+    """Return the edges of bins of width 1, centred on whole numbers, that hold ``low`` to ``high``.
 
-    Singular values are binned by their logarithms or by σ − 1, so that an isometry's rounding errors share one bin.
+    Singular values are binned by multiples of log₁₀ σ or of σ − 1: an isometry's rounding errors share the bin of 0.
     """
-    return (np.arange(np.floor(low * per_unit), np.ceil(high * per_unit) + 2) - 0.5) / per_unit
+    return np.arange(np.floor(low), np.ceil(high) + 2) - 0.5
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,8 @@ class LogAxis:
 
     def edges(self) -> NDArray[np.float64]:
         """Return the edges of about 60 bins, as exponents; they are centred on the decades, so that 1 is no edge."""
-        return bin_edges(self.low, self.high, max(2, round(60 / (self.high - self.low))))
+        each = max(2, round(60 / (self.high - self.low)))
+        return bin_edges(self.low * each, self.high * each) / each
 
     def shares(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the share of the values in each bin."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthobook.figures._chart import AXIS, WIDTH, ChartExplorer, colours, log_axis, series, title
-from orthobook.figures._controls import by_choice, comparison, key, literal, pairs_of, selector
+from orthobook.figures._controls import by_choice, comparison, literal, pairs_of, property_name, selector
 from orthobook.figures._live import Explorer
 from orthobook.figures.scales import GREY, LogAxis, column, listed, magnitude, named, not_negative, thinned
 
@@ -116,7 +116,7 @@ def training_explorer(
         heading = _histogram_title(literal(name), "step", step, text)
         label = "singular value σ" if name == names[-1] else None  # all panels shall fit a telephone's screen
         panels.append(_histogram(own, axis, names, where, heading, height=64, label=label))
-    panels.append(_progress(curves, names, quantity, steps, step))
+    panels.append(_histories_with_rings(curves, names, quantity, steps, step))
     stack = alt.vconcat(*panels).resolve_scale(color="independent")  # else the last panel loses its legend
     return ChartExplorer(
         stack.add_params(step, text),
@@ -126,7 +126,7 @@ def training_explorer(
     )
 
 
-def _progress(
+def _histories_with_rings(
     curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
     names: list[str],
     quantity: str,
@@ -145,7 +145,7 @@ def _progress(
             {"name": name, "step": s, "at": float(at[i]), "height": v}
             for s, i, v in zip(steps, nearest, reached, strict=True)
         ]
-        now[name] = {key(s): "none" if v is None else f"{v:.3f}" for s, v in zip(steps, reached, strict=True)}
+        now[name] = {property_name(s): "none" if v is None else f"{v:.3f}" for s, v in zip(steps, reached, strict=True)}
     x = alt.X("at:Q", axis=alt.Axis(title="step", format="d"), scale=alt.Scale(nice=False))
     y = alt.Y("height:Q", axis=alt.Axis(title=quantity))
     label = f"datum.label + ': ' + ({literal(now)})[datum.label][{step.name}]"

@@ -158,10 +158,11 @@ def singular_value_histogram(
 
 def _edges(values: NDArray[np.float64], bins: int, log: bool) -> NDArray[np.float64]:
     """Return the edges of ``bins`` bins or a few more over the values and 1 ± 0.1 at least; one is centred on 1."""
-    places = np.log10(values) if log else values - 1
-    low, high = min(places.min(), -0.1), max(places.max(), 0.1)
-    edges = bin_edges(low, high, bins / (high - low))
-    return np.asarray(10**edges) if log else 1 + edges
+    places, middle = (np.log10(values), 0) if log else (values, 1)
+    low, high = min(places.min(), middle - 0.1), max(places.max(), middle + 0.1)
+    width = (high - low) / bins
+    edges = middle + width * bin_edges((low - middle) / width, (high - middle) / width)
+    return np.asarray(10**edges) if log else edges
 
 
 def _band(ax: Axes, x: NDArray[Any], values: NDArray[np.float64], label: str, index: int) -> None:
