@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from numbers import Integral, Real
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def optional(name: str, extra: str = "book") -> ModuleType:
+    """Return the module ``name``, which needs what an extra of the package installs.
+
+    Raises
+    ------
+    ImportError
+        If that is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if missing.partition(".")[0] == "orthobook":
+            raise
+        raise ImportError(f'{missing} is not installed: pip install "orthobook[{extra}]"', name=missing) from error
 
 
 def whole_number(name: str, value: object, *, least: int) -> int:
@@ -32,8 +52,10 @@ def finite_number(
 
 def class_labels(labels: object, *, examples: int, classes: int) -> Tensor:
     """Return labels; ValueError unless they are a class, 0 … classes − 1, for each example."""
-    if not isinstance(labels, Tensor) or labels.shape != (examples,) or labels.dtype != torch.int64:
-        what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else repr(labels)
+    import torch  # here, as figures check numbers and need no torch
+
+    if not isinstance(labels, torch.Tensor) or labels.shape != (examples,) or labels.dtype != torch.int64:
+        what = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, torch.Tensor) else repr(labels)
         raise ValueError(f"labels must be {examples} numbers of torch.int64, got {what}")
     if examples and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels must lie in 0 … {classes - 1}, got {labels.min()} … {labels.max()}")

@@ -1,19 +1,20 @@
-"""A Vega-Lite chart as an explorer, in the style of the book."""
+"""Vega-Lite charts as explorers: the style of the book, titles that follow the controls, series with their key."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
-from orthobook.figures import _png
-from orthobook.figures._base import Explorer
-from orthobook.figures.stills import GREY
+from orthobook.figures._controls import literal
+from orthobook.figures._live import Explorer
+from orthobook.figures.scales import DASHES, GREY, LogAxis, series_style
 
-__all__ = ["AXIS", "WIDTH", "ChartExplorer", "vegalite_version"]
+__all__ = ["AXIS", "WIDTH", "ChartExplorer", "colours", "lines", "log_axis", "series", "title", "vegalite_version"]
 
 WIDTH = 560  # pixels; the book's own script fits a chart to its column, JupyterLab and Colab show this width
 AXIS = 44  # pixels kept for labels left of a plot, whatever they say, so that nothing moves when they change
@@ -45,6 +46,8 @@ class ChartExplorer(Explorer):
         return specification
 
     def still(self, kind: str, ink: str = GREY) -> Any:
+        from orthobook.figures import _png  # with what only the book's build needs
+
         specification = self.specification(ink)
         if kind == "png":  # where no page has a font of its own
             specification["config"]["font"] = _png.FONT
@@ -107,4 +110,45 @@ def _config(ink: str) -> dict[str, Any]:
             "offset": 8,
         },
         "concat": {"spacing": 18},
+    }
+
+
+def title(*lines: str, **options: Any) -> alt.TitleParams:
+    """Return a title whose lines are expressions of the controls' values."""
+    return alt.TitleParams(alt.ExprRef("[" + ", ".join(lines) + "]"), **options)
+
+
+def colours(names: list[str]) -> alt.Scale:
+    """Return the colours of series, in order."""
+    return alt.Scale(domain=names, range=[series_style(i)[0] for i in range(len(names))])
+
+
+def series(names: list[str], label: str, dashed: Collection[str] = ()) -> dict[str, Any]:
+    """Return the encodings that tell series apart, with a legend whose labels are the expression ``label``."""
+    if not set(dashed) <= set(names):
+        raise ValueError(f"dashed: expected some of {names}, got {list(dashed)}")
+    legend = alt.Legend(labelExpr=label)
+    dashes = [list(DASHES[1] if name in dashed else series_style(i)[1]) for i, name in enumerate(names)]
+    encodings: dict[str, Any] = {"color": alt.Color("name:N", scale=colours(names), sort=names, legend=legend)}
+    if any(dashes):
+        patterns = alt.Scale(domain=names, range=[d or [1, 0] for d in dashes])
+        encodings["strokeDash"] = alt.StrokeDash("name:N", scale=patterns, sort=names, legend=legend)
+    return encodings
+
+
+def lines(rows: list[dict[str, Any]], fields: list[Any], where: str, heading: alt.TitleParams) -> alt.Chart:
+    """Return a chart of the rows that the condition picks, their lists flattened; a mark is still to be chosen."""
+    return (
+        alt.Chart(alt.InlineData(rows), width=WIDTH - AXIS, height=240, title=heading)
+        .transform_filter(where)
+        .transform_flatten(fields)
+    )
+
+
+def log_axis(axis: LogAxis, title: str | None = None, ends: Sequence[float] = ()) -> dict[str, Any]:
+    """Return the scale and the axis of an encoding that is drawn on exponents, between other ends if they are given."""
+    labels = axis.ticks()
+    return {
+        "scale": alt.Scale(domain=[*map(float, ends)] or [axis.low, axis.high], nice=False, zero=False),
+        "axis": alt.Axis(values=[*labels], labelExpr=f"({literal(labels)})[datum.value]", title=title),
     }

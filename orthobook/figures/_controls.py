@@ -14,9 +14,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from orthobook.figures.stills import named
+from orthobook.figures.scales import named
 
-__all__ = ["by_choice", "check_boxes", "comparison", "key", "literal", "pairs_of", "selector", "start_value"]
+__all__ = ["by_choice", "check_boxes", "comparison", "literal", "pairs_of", "property_name", "selector", "start_value"]
 
 
 def pairs_of(
@@ -99,7 +99,9 @@ def check_boxes(names: list[str]) -> tuple[list[alt.Parameter], str]:
 
 def by_choice(values: Mapping[tuple[str, Any], Any], names: list[str], choices: list[Any]) -> alt.Parameter:
     """Return a parameter that holds the values, for expressions to look up by name and then by choice."""
-    return alt.param(value={name: {key(choice): values[name, choice] for choice in choices} for name in names})
+    return alt.param(
+        value={name: {property_name(choice): values[name, choice] for choice in choices} for name in names}
+    )
 
 
 def literal(value: Any) -> str:
@@ -107,7 +109,7 @@ def literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def key(value: Any) -> str:
+def property_name(value: Any) -> str:
     """Return the property name that a script makes of a choice: of a number 1 for 1.0, of a string itself."""
     if isinstance(value, str):
         return value

@@ -21,35 +21,34 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from orthobook._checks import finite_number
+from orthobook.figures.scales import (
+    COLOURS,
+    GREY,
+    bin_edges,
+    by_place,
+    column,
+    magnitude,
+    named,
+    not_negative,
+    numbers,
+    plain_number,
+    ruled_sheet,
+    series_style,
+)
 
 __all__ = [
-    "COLOURS",
-    "DASHES",
-    "GREY",
+    "NotebookFigure",
     "accuracy_bars",
     "crease_pattern",
     "folded_sheets",
     "gradient_norms",
     "image_grid",
     "lines",
-    "magnitude",
     "measurements",
     "singular_value_histogram",
     "spectrum_by_depth",
     "training_curves",
 ]
-
-GREY = "#7b7b7b"
-"""Ink for text and axes: contrast 4.2 with white and with the book's dark page alike."""
-
-COLOURS = ("#0072b2", "#d55e00", "#22a1ab", "#c71262", "#4c4cfb", "#f7535f")
-"""Colours of series, in order; past the last they start again with dashed lines."""
-
-DASHES = ((), (5, 3))
-"""Dash patterns: full lines for the first six series, dashed for the next six."""
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _WIDTH = 4.8  # inches: shown 1:1 on a desktop and shrunk by a quarter, still readable, on a telephone
 
@@ -84,16 +83,15 @@ _STYLE: Any = {
 _styled = mpl.rc_context(_STYLE)  # as a decorator: every artist of a figure is made in the style
 
 
-class Still(Figure):
+class NotebookFigure(Figure):
     """A matplotlib figure that displays itself in a notebook with no help from pyplot's inline backend."""
 
     @_styled
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the figure as SVG for pages, as PNG for print, and the labels of its axes in words."""
         vector, raster = io.StringIO(), io.BytesIO()
-        self.savefig(
-            vector, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        )  # no block of it
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        self.savefig(vector, format="svg", metadata=no_metadata)
         self.savefig(raster, format="png", dpi=_DPI)
         labels = [part for ax in self.axes for part in (ax.get_xlabel(), ax.get_ylabel()) if part]
         words = "Figure: " + ", ".join(labels) if labels else "Figure"
@@ -101,126 +99,15 @@ class Still(Figure):
         return bundle, {"image/png": {"width": round(self.get_figwidth() * 96)}}
 
 
-def _canvas(rows: int = 1, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[Still, NDArray[Any]]:
+def _canvas(rows: int = 1, columns: int = 1, *, height: float, **kwargs: Any) -> tuple[NotebookFigure, NDArray[Any]]:
     """Return an empty figure in the book's style and its (rows, columns) axes; ``height`` in inches."""
-    figure = Still(figsize=(_WIDTH, height), layout="constrained")
+    figure = NotebookFigure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
-
-
-def series_style(index: int) -> tuple[str, tuple[int, ...]]:
-    """Return the colour and the dash pattern of series number ``index``, counted from 0.
-
-    Raises
-    ------
-    ValueError
-        If there are more series than colours times dash patterns.
-    """
-    limit = len(COLOURS) * len(DASHES)
-    if not 0 <= index < limit:
-        raise ValueError(f"a figure shows at most {limit} series, got number {index + 1}")
-    return COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS)]
 
 
 def _line_style(index: int) -> dict[str, Any]:
     colour, dash = series_style(index)
     return {"color": colour, "linestyle": (0, dash) if dash else "-"}
-
-
-def magnitude(value: float) -> str:
-    """Return ``value`` to three significant digits in print: 0.0213, 1.00, 12.3, 3.21×10⁻⁷, ∞.
-
-    >>> magnitude(1), magnitude(2.134e-7), magnitude(1e-12)
-    ('1.00', '2.13×10⁻⁷', '10⁻¹²')
-    """
-    if not np.isfinite(value) or value == 0:
-        return str(value).replace("inf", "∞").removesuffix(".0")
-    if 0.01 <= abs(value) < 999.5:
-        return f"{value:#.3g}".rstrip(".")
-    mantissa, exponent = f"{value:.2e}".split("e")
-    power = power_of_ten(int(exponent))
-    return power if mantissa == "1.00" else f"{mantissa}×{power}"
-
-
-def power_of_ten(exponent: int) -> str:
-    """Return 10 to an integer power in print: 10⁻⁷, 0.1, 1, 10, 10²."""
-    return {-1: "0.1", 0: "1", 1: "10"}.get(exponent) or "10" + str(exponent).translate(_SUPERSCRIPTS)
-
-
-def plain_number(value: float) -> str:
-    """Return ``value`` in print as briefly as it was chosen: 500, 0.03, 0.001, 3×10⁻⁴, 10⁻⁴, to five digits.
-
-    >>> plain_number(500), plain_number(0.003), plain_number(3e-4)
-    ('500', '0.003', '3×10⁻⁴')
-    """
-    mantissa, exponent = f"{value:.4e}".split("e")
-    if -3 <= int(exponent) <= 4:
-        return f"{value:.5g}".replace("-", "−")
-    digits = mantissa.rstrip("0").rstrip(".").replace("-", "−")
-    power = power_of_ten(int(exponent))
-    return digits[:-1] + power if digits in ("1", "−1") else f"{digits}×{power}"
-
-
-def numbers(values: ArrayLike, name: str, *dimensions: int) -> NDArray[np.float64]:
-    """Return ``values`` as float64, having checked that they are finite, some, and of allowed shape.
-
-    A tensor that is part of a graph must be detached first.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, there is none, or the number of axes is not in ``dimensions``.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if dimensions and array.ndim not in dimensions:
-        allowed = " or ".join(map(str, dimensions))
-        raise ValueError(f"{name}: expected an array with {allowed} axes, got shape {array.shape}")
-    if array.size == 0:
-        raise ValueError(f"{name}: expected at least one value, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        bad = array[~np.isfinite(array)]
-        raise ValueError(f"{name}: expected finite values, got {bad[0]} ({bad.size} of {array.size})")
-    return array
-
-
-def named(series: Mapping[Any, Any], what: str) -> Mapping[Any, Any]:
-    """Return ``series``, having checked that it is a mapping with at least one entry.
-
-    Raises
-    ------
-    ValueError
-        If it is empty or no mapping.
-    """
-    if not isinstance(series, Mapping) or not series:
-        raise ValueError(f"{what}: expected a non-empty mapping, got {type(series).__name__} {series!r:.80}")
-    return series
-
-
-def by_place(
-    values: Mapping[Any, Any], name: str, *dimensions: int, positive: bool
-) -> dict[float, NDArray[np.float64]]:
-    """Return a mapping of x → one value or several as x → array (values,), in the order of x.
-
-    Raises
-    ------
-    ValueError
-        If the mapping is empty, an x is no finite number or, where asked for, not positive, or as ``numbers``.
-    """
-    places = {finite_number(f"{name}: x", x, positive=positive): given for x, given in named(values, name).items()}
-    return {x: numbers(places[x], f"{name} at {plain_number(x)}", *dimensions).ravel() for x in sorted(places)}
-
-
-def not_negative(values: ArrayLike, name: str, *dimensions: int) -> NDArray[np.float64]:
-    """Return ``numbers(values, name, *dimensions)``, having checked that none is negative.
-
-    Raises
-    ------
-    ValueError
-        As ``numbers``, and if a value is negative.
-    """
-    array = numbers(values, name, *dimensions)
-    if (array < 0).any():
-        raise ValueError(f"{name}: singular values and norms are not negative, got {array.min():.3g}")
-    return array
 
 
 def _log_axis(ax: Axes, label: str, arrays: Iterable[NDArray[np.float64]], floor: float) -> None:
@@ -270,17 +157,12 @@ def singular_value_histogram(
 
 
 def _edges(values: NDArray[np.float64], bins: int, log: bool) -> NDArray[np.float64]:
-    """Return bin edges; bins are centred on 1, so that an isometry's rounding errors share one bin."""
-    if log:
-        exponents = np.log10(values)
-        low, high = min(exponents.min(), -0.1), max(exponents.max(), 0.1)
-        width = (high - low) / bins
-        centres = np.arange(np.floor(low / width), np.ceil(high / width) + 2)
-        return np.asarray(10 ** ((centres - 0.5) * width))
-    low, high = min(values.min(), 0.9), max(values.max(), 1.1)
+    """Return the edges of ``bins`` bins or a few more over the values and 1 ± 0.1 at least; one is centred on 1."""
+    places, middle = (np.log10(values), 0) if log else (values, 1)
+    low, high = min(places.min(), middle - 0.1), max(places.max(), middle + 0.1)
     width = (high - low) / bins
-    centres = np.arange(np.floor((low - 1) / width), np.ceil((high - 1) / width) + 2)
-    return np.asarray(1 + (centres - 0.5) * width)
+    edges = middle + width * bin_edges((low - middle) / width, (high - middle) / width)
+    return np.asarray(10**edges) if log else edges
 
 
 def _band(ax: Axes, x: NDArray[Any], values: NDArray[np.float64], label: str, index: int) -> None:
@@ -415,23 +297,6 @@ def _equal_lengths(arrays: list[NDArray[np.float64]], name: str) -> list[NDArray
     return arrays
 
 
-def column(records: Iterable[Any], field: str, name: str) -> NDArray[np.float64]:
-    """Return one field of a run's records as an array (records,); it may hold NaN where a run has diverged.
-
-    Raises
-    ------
-    ValueError
-        If there is no record, or one lacks the field.
-    """
-    try:
-        values = [r[field] if isinstance(r, Mapping) else getattr(r, field) for r in records]
-    except (KeyError, AttributeError) as error:
-        raise ValueError(f"{name}: every record needs step, loss and accuracy; {field} is missing") from error
-    if not values:
-        raise ValueError(f"{name}: expected at least one record")
-    return np.asarray(values, dtype=np.float64)
-
-
 @_styled
 def lines(
     x: ArrayLike,
@@ -493,7 +358,7 @@ def folded_sheets(sheets: Mapping[str, tuple[ArrayLike, ArrayLike]], *, columns:
     ValueError
         If shapes do not match, a value is not finite, or a side is neither +1 nor −1.
     """
-    checked = {name: _sheet(name, *given) for name, given in named(sheets, "sheets").items()}
+    checked = {name: ruled_sheet(name, *given, collapsed=False) for name, given in named(sheets, "sheets").items()}
     columns = min(columns, len(checked))
     rows = -(-len(checked) // columns)
     figure, axes = _canvas(rows, columns, height=rows * (_WIDTH / columns + 0.2) + 0.3, sharex=True, sharey=True)
@@ -510,18 +375,6 @@ def folded_sheets(sheets: Mapping[str, tuple[ArrayLike, ArrayLike]], *, columns:
     return figure
 
 
-def _sheet(name: str, lines: ArrayLike, sides: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a sheet's points and sides, having checked that they belong together."""
-    points, up = numbers(lines, name, 3), numbers(sides, name, 2)
-    if points.shape != (*up.shape, 2):
-        raise ValueError(
-            f"{name}: expected points (lines, points, 2), sides (lines, points); got {points.shape}, {up.shape}"
-        )
-    if (abs(up) != 1).any():
-        raise ValueError(f"{name}: a side is +1 or −1, got {up[abs(up) != 1][0]:g}")
-    return points, up
-
-
 @_styled
 def crease_pattern(
     points: ArrayLike,
@@ -530,7 +383,7 @@ def crease_pattern(
     signs: ArrayLike,
     creases: ArrayLike,
     layers: ArrayLike,
-) -> Still:
+) -> NotebookFigure:
     """Draw a sheet of paper with its creases and, to the same scale, the folded sheet, as if both were translucent.
 
     The arguments are those of a :class:`orthobook.theory.origami.FoldedSheet`. The later the layer, the

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from orthobook import figures
-from orthobook.figures.stills import COLOURS, GREY
+from orthobook.figures._chart import vegalite_version
+from orthobook.figures.scales import COLOURS, GREY
 
 ARCHITECTURES = ("shifted-fold", "plain-relu", "scaled-residual")
 DEPTHS = (5, 50, 200)
@@ -141,7 +142,7 @@ def set_controls(specification: dict, values: dict) -> dict:
 
 def svg(specification: dict) -> str:
     """The drawing, less what hides its marks from screen readers, which have the description."""
-    drawing = vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=figures.vegalite_version())
+    drawing = vl_convert.vegalite_to_svg(json.dumps(specification), vl_version=vegalite_version())
     return drawing.replace(' aria-hidden="true"', "")
 
 
@@ -185,7 +186,7 @@ class Page(HTMLParser):
 def test_specification_is_valid_and_compiles(name):
     specification = EXPLORERS[name]().specification()
     alt.Chart.from_dict(specification)  # validates against the schema of Vega-Lite
-    vl_convert.vegalite_to_vega(json.dumps(specification), vl_version=figures.vegalite_version())
+    vl_convert.vegalite_to_vega(json.dumps(specification), vl_version=vegalite_version())
     assert json.loads(json.dumps(specification, allow_nan=False)) == specification
     assert all(p["bind"]["name"] for p in specification["params"] if "bind" in p)
 

@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 
 import orthobook as ob
 from orthobook.data.sources import SOURCES
-from orthobook.figures.stills import COLOURS, GREY, magnitude
+from orthobook.figures.scales import COLOURS, GREY, magnitude
 from orthobook.teaching.dashboard import _base, _estimate, _run, _svg, _training
 from orthobook.teaching.dashboard._entries import matrix, number
 from orthobook.teaching.dashboard._layer import EXAMPLES, OWN, spectrum_of_patterns

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orthobook.figures.stills import COLOURS, magnitude, plain_number
+from orthobook.figures.scales import COLOURS, magnitude, plain_number
 from orthobook.framework import FAILURES, Factors, NotOrthogonal, Undecided, factorise
 from orthobook.teaching.dashboard import _svg
 from orthobook.teaching.dashboard._base import Dashboard, columns, complaint, control, prose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from orthobook.derivatives import singular_values
-from orthobook.figures.stills import COLOURS, magnitude
+from orthobook.figures.scales import COLOURS, magnitude
 from orthobook.layers.base import architectures
 from orthobook.teaching.dashboard import _svg
 from orthobook.teaching.dashboard._base import Choice, Dashboard, NetworkControls, complaint, control, load_once, prose

@@ -7,7 +7,6 @@ and the ink are those of :mod:`orthobook.figures`, readable on white and on blac
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from orthobook.figures import _png
-from orthobook.figures.stills import GREY, plain_number, power_of_ten
+from orthobook.figures.scales import GREY, LogAxis, plain_number, thinned
 
 __all__ = ["Axis", "chart", "grid", "histograms", "lines", "picture", "png"]
 
@@ -33,30 +32,28 @@ class Axis:
 
     low: float
     high: float
-    log: bool = False
     whole: bool = False  # of steps or layers, so that ticks are at whole numbers
+    log: LogAxis | None = None
 
     @classmethod
     def decades(cls, arrays: Iterable[ArrayLike]) -> Axis:
         """Return the logarithmic axis of whole decades that holds 0.1, 10 and all values within ``LIMITS``."""
-        values = np.concatenate([np.array([0.1, 10.0]), *(np.ravel(array) for array in arrays)]).clip(*LIMITS)
-        low, high = np.log10([values.min(), values.max()])
-        return cls(float(np.floor(low + 1e-3)), float(np.ceil(high - 1e-3)), log=True)
+        return cls.along(LogAxis.around(arrays, LIMITS))
+
+    @classmethod
+    def along(cls, log: LogAxis) -> Axis:
+        """Return a logarithmic axis from end to end."""
+        return cls(log.low, log.high, log=log)
 
     def share(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return how far along the axis values lie, from 0 to 1."""
-        array = np.asarray(values, dtype=np.float64)
-        if self.log:
-            array = np.log10(array.clip(*LIMITS))
+        array = self.log.exponents(values) if self.log else np.asarray(values, dtype=np.float64)
         return ((array - self.low) / (self.high - self.low)).clip(0, 1)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return where ticks are, from 0 to 1, and their labels."""
         if self.log:
-            step = max(1, -(-int(self.high - self.low) // 5))
-            at = [t for t in range(int(self.low), int(self.high) + 1) if t % step == 0]
-            beyond = {round(math.log10(LIMITS[0])): "≤", round(math.log10(LIMITS[1])): "≥"}
-            return [((t - self.low) / (self.high - self.low), beyond.get(t, "") + power_of_ten(t)) for t in at]
+            return [((t - self.low) / (self.high - self.low), label) for t, label in self.log.ticks().items()]
         locator = MaxNLocator(4, steps=[1, 2, 5, 10], integer=self.whole)
         found = [t for t in map(float, locator.tick_values(self.low, self.high)) if self.low <= t <= self.high]
         return [(float(self.share(t)), plain_number(t)) for t in found]
@@ -100,7 +97,7 @@ def _curve(colour: str, at: ArrayLike, values: ArrayLike, x: Axis, y: Axis) -> s
     at, values = np.asarray(at, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if len(at) == 0:
         return ""
-    kept = np.unique(np.linspace(0, len(at) - 1, min(len(at), POINTS)).round().astype(int))
+    kept = thinned(len(at), POINTS)
     across = LEFT + x.share(at[kept]) * (WIDTH - RIGHT - LEFT)
     up = HEIGHT - BOTTOM - y.share(values[kept]) * (HEIGHT - BOTTOM - TOP)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, up, strict=True))
@@ -116,19 +113,16 @@ def histograms(
 
     The axis holds the values and those of ``reach``; the number at the left of a row is the height of its tallest bar.
     """
-    x = Axis.decades([reach, *(values for _, values in spectra)])
-    # bins are centred on the decades: 1 is no edge, and the rounding errors of an isometry share one bin
-    each = max(2, round(60 / (x.high - x.low)))
-    edges = (np.arange(x.low * each, x.high * each + 2) - 0.5) / each
+    log = LogAxis.around([reach, *(values for _, values in spectra)], LIMITS)
+    x, edges = Axis.along(log), log.edges()
     rows = max(1, len(spectra))
     room, parts = (HEIGHT - BOTTOM - TOP) / rows, []
     for row, (colour, values) in enumerate(spectra):
-        exponents = np.log10(np.ravel(values).clip(10.0**x.low, 10.0**x.high))
-        counts, _ = np.histogram(exponents, edges)
-        shares, tallest = counts / counts.sum(), counts.max() / counts.sum()
+        shares = log.shares(values)
+        tallest = shares.max()
         floor, high = TOP + (row + 1) * room, room - 16  # the label of the row above it
-        for left, share in zip(edges[:-1][counts > 0], shares[counts > 0], strict=True):
-            ends = LEFT + x.share(10.0 ** np.array([left, left + 1 / each])) * (width - RIGHT - LEFT)
+        for left, right, share in zip(edges[:-1][shares > 0], edges[1:][shares > 0], shares[shares > 0], strict=True):
+            ends = LEFT + x.share(10.0 ** np.array([left, right])) * (width - RIGHT - LEFT)
             height = max(1.0, share / tallest * high)
             box = f'x="{ends[0]:.1f}" y="{floor - height:.1f}" width="{np.ptp(ends):.1f}" height="{height:.1f}"'
             parts.append(f'<rect {box} fill="{colour}" stroke="none"/>')

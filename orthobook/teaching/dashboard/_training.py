@@ -12,7 +12,7 @@ import numpy as np
 
 from orthobook.data import data_sets
 from orthobook.data.sources import SOURCES, is_stored
-from orthobook.figures.stills import COLOURS, magnitude
+from orthobook.figures.scales import COLOURS, magnitude
 from orthobook.layers.base import architectures
 from orthobook.teaching.dashboard import _svg
 from orthobook.teaching.dashboard._base import (

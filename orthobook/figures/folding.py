@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from orthobook._checks import finite_number, whole_number
-from orthobook.figures._base import Explorer
-from orthobook.figures._png import png
-from orthobook.figures.stills import COLOURS, GREY, crease_pattern
+from orthobook.figures._live import Explorer
+from orthobook.figures.scales import COLOURS, GREY
 from orthobook.theory import origami
 
 __all__ = ["FoldingExplorer", "folding_explorer"]
@@ -46,6 +45,9 @@ class FoldingExplorer(Explorer):
         return {"description": self.description, "controls": controls, "colours": list(COLOURS[:2]), "ink": ink}
 
     def still(self, kind: str, ink: str = GREY) -> Any:
+        from orthobook.figures._png import png  # with what only the book's build needs
+        from orthobook.figures.stills import crease_pattern
+
         angles = self.first + self.turn * torch.arange(self.folds, dtype=torch.float64)
         sheet = origami.fold(origami.folds_along(angles, torch.full_like(angles, self.distance)))
         pattern = crease_pattern(sheet.points, sheet.images, sheet.cells, sheet.signs, sheet.creases, sheet.layers)

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from orthobook.figures._base import Explorer
-from orthobook.figures._chart import WIDTH, ChartExplorer
+from orthobook.figures._chart import WIDTH, ChartExplorer, title
 from orthobook.figures._controls import by_choice, pairs_of, selector
-from orthobook.figures._parts import title
-from orthobook.figures._words import listed, lower
-from orthobook.figures.stills import numbers
+from orthobook.figures._live import Explorer
+from orthobook.figures.scales import listed, lower, numbers
 
 __all__ = ["image_explorer"]
 

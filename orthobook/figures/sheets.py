@@ -10,12 +10,10 @@ import altair as alt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orthobook.figures._base import Explorer, compact
-from orthobook.figures._chart import WIDTH, ChartExplorer
+from orthobook.figures._chart import WIDTH, ChartExplorer, title
 from orthobook.figures._controls import by_choice, comparison, pairs_of, selector
-from orthobook.figures._parts import title
-from orthobook.figures._words import listed, lower
-from orthobook.figures.stills import COLOURS, GREY, magnitude, numbers
+from orthobook.figures._live import Explorer, compact
+from orthobook.figures.scales import COLOURS, GREY, listed, lower, magnitude, ruled_sheet
 
 __all__ = ["sheet_explorer"]
 
@@ -51,7 +49,7 @@ def sheet_explorer(
         no layer to start with of that name, or the chart would exceed ``PAYLOAD_LIMIT``.
     """
     pairs, names, values = pairs_of(sheets, "sheets", "value")
-    arrays = {pair: _checked(f"sheets{pair}", *given) for pair, given in pairs.items()}
+    arrays = {pair: ruled_sheet(f"sheets{pair}", *given, collapsed=True) for pair, given in pairs.items()}
     reach = max(float(abs(points).max()) for points, _ in arrays.values()) or 1.0
     stored: dict[str, int] = {}  # a sheet's rows as text → its number
     number, length = {}, {}
@@ -73,18 +71,6 @@ def sheet_explorer(
         or f"A ruled square sheet of paper as it is laid down by {listed(names)}, front and back in two colours. "
         f"Controls choose two layers to compare and the {lower(control)}.",
     )
-
-
-def _checked(name: str, lines: ArrayLike, sides: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a sheet's points and sides, having checked that they belong together."""
-    points, up = numbers(lines, name, 3), numbers(sides, name, 2)
-    if points.shape != (*up.shape, 2):
-        raise ValueError(
-            f"{name}: expected points (lines, points, 2), sides (lines, points); got {points.shape}, {up.shape}"
-        )
-    if not np.isin(up, list(SIDES)).all():
-        raise ValueError(f"{name}: a side is 1, −1 or 0, got {up[~np.isin(up, list(SIDES))][0]:g}")
-    return points, up
 
 
 def _rows(points: NDArray[np.float64], sides: NDArray[np.float64], reach: float) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What all explorers share: how one shows itself wherever a notebook is read."""
+"""How an explorer shows itself wherever a notebook is read: in the book, in JupyterLab and in Colab."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from orthobook.figures.stills import GREY
+from orthobook.figures import PAYLOAD_LIMIT
+from orthobook.figures.scales import GREY
 
-__all__ = ["PAYLOAD_LIMIT", "Explorer", "compact"]
+__all__ = ["Explorer", "compact"]
 
-PAYLOAD_LIMIT = 250_000  # bytes of a specification; the package says more
 INK = "currentColor"  # in the book: the page's own text colour, light or dark
 
 
