@@ -18,7 +18,7 @@ from torch.nn.utils import skip_init
 from torch.utils.checkpoint import checkpoint
 
 from orthobook._checks import whole_number
-from orthobook.layers.base import Block, Parameters, Points, block, gaussian
+from orthobook.layers.base import Block, NextPoints, Parameters, Points, block, gaussian
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
 
 __all__ = ["DeepNetwork", "Trunk", "best_device", "build"]
@@ -293,7 +293,7 @@ class Trunk(nn.ParameterDict):
                 stacks = {name: stack[index : index + 1].to(device, dtype) for name, stack in self.items()}
                 yield from self.block.layers(stacks)
 
-    def fused(self, x: Points, *, segment: int | None = None) -> Points:
+    def fused(self, x: Points, *, segment: int | None = None) -> NextPoints:
         """Return the last states as ``trunk(x)`` does, faster where the kind of layer allows it, for a training step.
 
         They can be differentiated once, by ``backward``, but not twice and not by ``torch.func``.

@@ -29,6 +29,8 @@ Kind = Literal["square", "rectangular", "image"]
 Parameters = dict[str, Tensor]
 Points = Float[Tensor, "batch *state"]  # the last axis holds the coordinates that a layer mixes
 Tangents = Float[Tensor, "batch k *state"]
+NextPoints = Float[Tensor, "batch *next_state"]  # what a layer makes of them: longer, if it doubles its width
+NextTangents = Float[Tensor, "batch k *next_state"]
 Hyperplanes = tuple[Float[Tensor, "creases n"], Float[Tensor, " creases"]]
 Matrix = Float[Tensor, "n n"]
 Frame = Float[Tensor, "n m"]
@@ -181,10 +183,10 @@ class Block(ABC):
         """Draw the parameters of all layers; each tensor has the shape (depth, ...)."""
 
     @abstractmethod
-    def forward(self, x: Points, **layer: Tensor) -> Points:
+    def forward(self, x: Points, **layer: Tensor) -> NextPoints:
         """Apply one layer, given its parameters."""
 
-    def fused(self, x: Points, stacks: Parameters) -> Points:
+    def fused(self, x: Points, stacks: Parameters) -> NextPoints:
         """Apply all layers, for a gradient of first order: in as few operations of autograd as the kind allows.
 
         A class that changes what its layers do does not inherit a faster way.
@@ -194,7 +196,7 @@ class Block(ABC):
         return x
 
     @abstractmethod
-    def push(self, x: Points, tangents: Tangents, **layer: Tensor) -> tuple[Points, Tangents]:
+    def push(self, x: Points, tangents: Tangents, **layer: Tensor) -> tuple[NextPoints, NextTangents]:
         """Apply one layer to points, and its Jacobian at each to k tangent vectors, ``tangents[:, i]``."""
 
     def creases(self, reach: float, **layer: Tensor) -> Hyperplanes:

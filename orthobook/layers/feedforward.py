@@ -30,6 +30,8 @@ from orthobook.layers.base import (
     Block,
     Hyperplanes,
     Matrix,
+    NextPoints,
+    NextTangents,
     Parameters,
     Points,
     Tangents,
@@ -92,19 +94,19 @@ class Feedforward(Block):
         """Return Wv for every tangent v."""
         return tangents @ weight.mT
 
-    def bend(self, z: Points) -> Points:
+    def bend(self, z: Points) -> NextPoints:
         """Return what comes after z = Wx + b: σ(z)."""
         return self.activation(z)
 
-    def push_bend(self, z: Points, tangents: Tangents) -> Tangents:
+    def push_bend(self, z: Points, tangents: Tangents) -> NextTangents:
         """Return the derivative of ``bend`` at z applied to tangents, which may be changed in place: σ'(z) ⊙ v."""
         return tangents.mul_(self.activation.derivative(z).unsqueeze(1))
 
-    def forward(self, x: Points, *, weight: Tensor, bias: Bias, **more: Tensor) -> Points:
+    def forward(self, x: Points, *, weight: Tensor, bias: Bias, **more: Tensor) -> NextPoints:
         """Return σ(Wx + b)."""
         return self.bend(self.affine(x, weight, bias), **more)
 
-    def fused(self, x: Points, stacks: Parameters) -> Points:
+    def fused(self, x: Points, stacks: Parameters) -> NextPoints:
         """Apply all layers, as one operation of autograd if σ is piecewise affine, in the precision of the states."""
         if self.activation.slopes is None:  # its derivative would cost what σ does, which autograd avoids
             return super().fused(x, stacks)
@@ -112,7 +114,7 @@ class Feedforward(Block):
 
     def push(
         self, x: Points, tangents: Tangents, *, weight: Tensor, bias: Bias, **more: Tensor
-    ) -> tuple[Points, Tangents]:
+    ) -> tuple[NextPoints, NextTangents]:
         """Return σ(Wx + b) and the tangents v ↦ σ'(Wx + b) ⊙ Wv."""
         z = self.affine(x, weight, bias)
         return self.bend(z, **more), self.push_bend(z, self.linear(tangents, weight), **more)
@@ -133,7 +135,7 @@ class Feedforward(Block):
             return Block.lipschitz(self, stacks)
         return self.activation.lipschitz
 
-    def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
+    def creases(self, reach: float, *, weight: Float[Tensor, "units n"], bias: Float[Tensor, " units"]) -> Hyperplanes:
         """Return the hyperplanes w_i·x + b_i = t for every unit i and breakpoint t of σ."""
         largest = (weight.norm(dim=1) * reach + bias.abs()).max().item() if len(bias) else 0.0
         levels = bias.new_tensor(self.activation.breakpoints_within(largest))

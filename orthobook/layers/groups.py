@@ -24,6 +24,8 @@ from orthobook.layers.base import (
     Bias,
     Hyperplanes,
     Matrix,
+    NextPoints,
+    NextTangents,
     Parameters,
     Points,
     Tangents,
@@ -195,11 +197,13 @@ class CReLU(Feedforward):
         """Return Wv of every group of every tangent v."""
         return tangents.unflatten(-1, (-1, weight.shape[1])) @ weight.mT
 
-    def bend(self, z: Float[Tensor, "batch groups n"]) -> Points:
+    def bend(self, z: Float[Tensor, "batch groups n"]) -> NextPoints:
         """Return (relu(z), relu(−z)) of every group, in a row."""
         return torch.cat((z.relu(), (-z).relu()), dim=-1).flatten(-2)
 
-    def push_bend(self, z: Float[Tensor, "batch groups n"], tangents: Float[Tensor, "batch k groups n"]) -> Tangents:
+    def push_bend(
+        self, z: Float[Tensor, "batch groups n"], tangents: Float[Tensor, "batch k groups n"]
+    ) -> NextTangents:
         """Return (Dv, (D − I)v) with D = diag 1[z ≥ 0]."""
         active = (z >= 0).unsqueeze(1).to(tangents.dtype)
         return torch.cat((active * tangents, (active - 1) * tangents), dim=-1).flatten(-2)

@@ -127,7 +127,9 @@ def adjoint_kernel(kernel: Kernel) -> Kernel:
     return kernel.transpose(-4, -3).flip(-2, -1)
 
 
-def convolve(x: Maps, kernel: Kernel, padding: str, bias: Bias | None = None) -> Maps:
+def convolve(
+    x: Maps, kernel: Kernel, padding: str, bias: Bias | None = None
+) -> Float[Tensor, "batch height width out"]:
     """Apply a 3×3 convolution to feature maps with the channels last, whose size it keeps.
 
     ``padding`` is ``"circular"`` or ``"zeros"``; ValueError if it is neither.
@@ -163,9 +165,10 @@ class ImageEmbedding(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Maps:
         """Return the trunk's first state."""
-        images = x.unflatten(-1, self.shape)
-        images = functional.pixel_unshuffle(images, 2**self.downsampling)
-        return functional.linear(images.movedim(-3, -1), self.weight, self.bias)
+        colours, height, width = self.shape
+        factor = 2**self.downsampling  # pixel_unshuffle does the same, but leaves an empty batch as it is
+        squares = x.reshape(len(x), colours, height // factor, factor, width // factor, factor)
+        return functional.linear(squares.permute(0, 2, 4, 1, 3, 5).flatten(3), self.weight, self.bias)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ def _signed_areas(places: Float[Tensor, "V 2"], cells: tuple[Cell, ...]) -> Floa
     return places.new_zeros(len(cells)).index_add_(0, owner, _cross(here, there) / 2)
 
 
-def _cross(a: Float[Tensor, "*batch 2"], b: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+def _cross(a: Float[Tensor, "*#batch 2"], b: Float[Tensor, "*#batch 2"]) -> Float[Tensor, "*batch"]:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 

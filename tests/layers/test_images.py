@@ -154,6 +154,11 @@ def test_embedding_is_space_to_depth_and_a_map_of_the_channels(generator):
         torch.testing.assert_close(state[:, row, column], functional.linear(patch, net.embedding.weight))
 
 
+def test_no_image_has_no_state():
+    net = network("conv-shifted-fold", width=6, inputs=(3, 8, 12), downsampling=2)
+    assert net.embed(torch.zeros(0, 288, dtype=torch.float64)).shape == (0, 2, 3, 6)
+
+
 @pytest.mark.parametrize(("channels", "downsampling"), [(4, 2), (16, 2), (32, 1)])
 def test_embedding_gives_coordinates_of_mean_square_one(channels, downsampling, generator):
     net = ob.build("conv-shifted-fold", depth=1, width=channels, inputs=(8, 8), downsampling=downsampling, classes=2)
