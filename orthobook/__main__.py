@@ -106,12 +106,13 @@ class TrainCommand(click.Command):
 
 @functools.cache
 def _run_options() -> list[click.Option]:
+    from orthobook.data import data_sets
     from orthobook.study.run import Run
 
     types, found = get_type_hints(Run), []
     for field in fields(Run):
         if field.name not in ("architecture", "options"):
-            choices = _catalogue.data_sets() if field.name == "data" else get_args(types[field.name])
+            choices = data_sets() if field.name == "data" else get_args(types[field.name])
             given: dict[str, Any] = {"required": True} if field.default is MISSING else {"default": field.default}
             kind = click.Choice(choices) if choices else types[field.name]
             words: dict[str, Any] = {"type": kind, "help": HELP[field.name], "show_default": True}
