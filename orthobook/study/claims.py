@@ -64,7 +64,7 @@ CLAIMS: dict[str, Claim] = {}
 
 
 def claim(name: str, statement: str, *, chapter: str, command: str) -> Callable[[Rule], Rule]:
-    """Return the decorator that makes a rule known as that of a claim.
+    """Return the decorator that makes a rule known as that of a claim; ``orthobook command`` shows what it comes from.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def claim(name: str, statement: str, *, chapter: str, command: str) -> Callable[
     def add(rule: Rule) -> Rule:
         if name in CLAIMS:
             raise ValueError(f"the claim {name!r} is made already: {CLAIMS[name].statement}")
-        CLAIMS[name] = Claim(name, statement, chapter, command, rule)
+        CLAIMS[name] = Claim(name, statement, chapter, f"orthobook {command}", rule)
         return rule
 
     return add
@@ -144,7 +144,7 @@ def _held(cases: Sequence[bool]) -> str:
     "C1",
     "One framework gives networks whose Jacobian is exactly orthogonal almost everywhere.",
     chapter="one-layer",
-    command="orthobook spectrum shifted-fold --depth 500",
+    command="spectrum shifted-fold --depth 500",
 )
 def _c1() -> tuple[str, Measured]:
     exact = [o for o in stored("comparison") if o.cell.contender.orthogonal]
@@ -155,12 +155,7 @@ def _c1() -> tuple[str, Measured]:
     return verdict, (measured,)
 
 
-@claim(
-    "C2",
-    "So they train although they are very deep.",
-    chapter="going-deep",
-    command="orthobook results show comparison",
-)
+@claim("C2", "So they train although they are very deep.", chapter="going-deep", command="results show comparison")
 def _c2() -> tuple[str, Measured]:
     everything = [o for o in stored("comparison") if o.cell.contender.orthogonal]
     depth = max(o.cell.depth for o in everything)
@@ -185,10 +180,7 @@ def _c2() -> tuple[str, Measured]:
 
 
 @claim(
-    "C3",
-    "Known architectures are particular cases.",
-    chapter="particular-cases",
-    command="orthobook spectrum maxmin --depth 500",
+    "C3", "Known architectures are particular cases.", chapter="particular-cases", command="spectrum maxmin --depth 500"
 )
 def _c3() -> tuple[str, Measured]:
     sorting = [o for o in stored("comparison") if o.cell.contender.name == "MaxMin"]
@@ -202,7 +194,7 @@ def _c3() -> tuple[str, Measured]:
     "C4",
     "New designs without a skip connection train as well as residual networks.",
     chapter="new-designs",
-    command="orthobook results show comparison",
+    command="results show comparison",
 )
 def _c4() -> tuple[str, Measured]:
     """Compare the best skip-free member with the best residual network, at 100 layers and more."""
@@ -228,7 +220,7 @@ def _ways(depth: int, name: str) -> dict[str, Outcome]:
     "C5",
     "Orthogonality at the start alone is enough.",
     chapter="initialisation-is-enough",
-    command="orthobook results show modes",
+    command="results show modes",
 )
 def _c5() -> tuple[str, Measured]:
     return _compare_modes(lambda ways: behind(ways["free"], best(ways.values())))
@@ -238,7 +230,7 @@ def _c5() -> tuple[str, Measured]:
     "C6",
     "Networks regularised towards orthogonality do about as well.",
     chapter="keeping-orthogonality",
-    command="orthobook results show modes",
+    command="results show modes",
 )
 def _c6() -> tuple[str, Measured]:
     return _compare_modes(lambda ways: behind(ways["penalised"], ways["constrained"]))
@@ -257,7 +249,7 @@ def _compare_modes(compare: Callable[[dict[str, Outcome]], tuple[float, float]])
     "C7",
     "Networks that are nearly orthogonal keep the good trainability.",
     chapter="nearly-orthogonal",
-    command="orthobook results show nearly",
+    command="results show nearly",
 )
 def _c7() -> tuple[str, Measured]:
     """Ask of every near member within its depth budget whether it does as well as the exact one of the same threshold.
@@ -297,7 +289,7 @@ def _is_exact(outcome: Outcome) -> bool:
     "C8",
     "Networks of layers whose Jacobians are partial isometries keep it.",
     chapter="partial-isometries",
-    command="orthobook results show partial",
+    command="results show partial",
 )
 def _c8() -> tuple[str, Measured]:
     """Ask of every network with layers that are partial isometries whether it trained, and compare with a member."""
@@ -315,7 +307,7 @@ def _c8() -> tuple[str, Measured]:
     "C9",
     "Isometry on a subspace that persists through depth is what is needed.",
     chapter="partial-isometries",
-    command="orthobook results show persistent",
+    command="results show persistent",
 )
 def _c9() -> tuple[str, Measured]:
     """Ask whether a quarter of the width was enough for every network, and whether any trained without a subspace."""
@@ -341,7 +333,7 @@ def _with_subspace(outcomes: Iterable[Outcome], k: int) -> list[Outcome]:
     "C10",
     "At equal singular values, a threshold makes most of the difference in trainability.",
     chapter="gradient-coherence",
-    command="orthobook results show coherence",
+    command="results show coherence",
 )
 def _c10() -> tuple[str, Measured]:
     """Ask whether the best threshold closes more than half of the gap between no threshold and the residual network.
@@ -366,7 +358,7 @@ def _c10() -> tuple[str, Measured]:
     "C11",
     "An exact Lipschitz constant certifies predictions, and no attack refutes one.",
     chapter="certified-robustness",
-    command="orthobook robustness",
+    command="robustness",
 )
 def _c11() -> tuple[str, Measured]:
     """Count the certificates on the whole test set and those refuted; give accuracies after short changes beside it."""

@@ -231,7 +231,7 @@ def test_one_claim_alone_is_that_of_the_list(monkeypatch):
 
 def test_a_claim_is_made_once():
     with pytest.raises(ValueError, match="the claim 'C5' is made already: Orthogonality at the start alone is enough"):
-        claims.claim("C5", "Something else.", chapter="one-layer", command="orthobook list")(lambda: ("holds", ()))
+        claims.claim("C5", "Something else.", chapter="one-layer", command="list")(lambda: ("holds", ()))
     assert claims.CLAIMS["C5"].statement == "Orthogonality at the start alone is enough."
 
 
