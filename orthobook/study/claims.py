@@ -60,7 +60,10 @@ class Finding:
 
 
 CLAIMS: dict[str, Claim] = {}
-"""The claims by name, in the order of their numbers."""
+"""The claims by name, in the order of their numbers.
+
+:meta hide-value:
+"""
 
 
 def claim(name: str, statement: str, *, chapter: str, command: str) -> Callable[[Rule], Rule]:

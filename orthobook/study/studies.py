@@ -34,7 +34,10 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 EXPONENTS = (0.0, 0.5, 1.0)
 
 STUDIES: dict[str, Study] = {}
-"""The studies by name, in the order in which they are shown."""
+"""The studies by name, in the order in which they are shown.
+
+:meta hide-value:
+"""
 
 Design = Callable[[], tuple[Cell, ...]]
 
@@ -64,10 +67,14 @@ def study(name: str) -> Study:
     return STUDIES[name]
 
 
-@functools.cache
 def stored_records(results: Path = RESULTS) -> Records:
     """Return the records that come with the package, by key: those of trainings, or of a file of one study's own."""
-    return by_key(Store(results))
+    return _read(results)
+
+
+@functools.cache
+def _read(file: Path) -> Records:
+    return by_key(Store(file))
 
 
 @functools.cache
@@ -123,7 +130,10 @@ VARIANTS = {
         _baseline("residual, 3/√L", "residual", skip=True, branch_scale=0.3),
     )
 }
-"""Other settings of the best contenders' knobs, at 100 layers and width 64, and no folds at all."""
+"""Other settings of the best contenders' knobs, at 100 layers and width 64, and no folds at all.
+
+:meta hide-value:
+"""
 
 FOLD, REFLECTION, RESIDUAL = "shifted fold, τ = 3", "modified residual, τ = 3", "residual, 1/√L"
 
