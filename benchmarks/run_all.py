@@ -1,4 +1,4 @@
-"""Run every benchmark at the sizes that the book shows, and store the tables: about half an hour on two idle cores."""
+"""Run the benchmarks that a store lacks at the sizes that the book shows: about half an hour on two idle cores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> int:
     """Run what was chosen, one after another; a script that fails does not keep the next from running."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     options.add_argument("only", nargs="*", help="names of scripts, as training_step.py; all if none is given")
-    options.add_argument("--store", type=Path, default=STORE, help="file to which the tables are appended")
+    options.add_argument("--store", type=Path, default=STORE, help="store to which the tables are added")
     arguments = options.parse_args()
     scripts = {line.split()[0] for line in SUITE}
     if unknown := set(arguments.only) - scripts:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -16,10 +13,11 @@ from typing import Any
 
 import torch
 
-import orthobook as ob
-from orthobook.study.timings import BURST, quartiles
-
-Cell = float | Sequence[float] | str  # a number, a sample of which median and quartiles are shown, or words
+from orthobook.study import timings
+from orthobook.study.provenance import birth_certificate, device_model
+from orthobook.study.run import Benchmark, Record
+from orthobook.study.store import Store
+from orthobook.study.timings import BURST, Cell
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -28,7 +26,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     result.add_argument("--repetitions", type=positive, default=25, help=f"rounds of {BURST} calls of every row")
     result.add_argument("--threads", type=positive, default=min(2, os.cpu_count() or 1), help="threads of torch")
     result.add_argument("--seed", type=int, default=0, help="seed of data and parameters")
-    result.add_argument("--store", type=Path, help="a file to which the tables are appended, as one line of JSON")
+    result.add_argument("--store", type=Path, help="a store to which the tables are added, as one record")
     return result
 
 
@@ -56,39 +54,37 @@ def positive(text: str) -> int:
     return value
 
 
-@dataclass
 class Report:
     """The tables of one benchmark with what they depend on: printed as they come, and stored at the end if asked."""
 
-    benchmark: str
-    arguments: argparse.Namespace
-    tables: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        options = {name: value for name, value in vars(self.arguments).items() if name != "store"}
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "orthobook": ob.__version__}
-        machine = f"{_processor()}, {os.cpu_count()} cores"
-        date = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
-        self.facts |= {"date": date, "machine": machine, "versions": versions, "options": options}
-        print(f"{date} UTC, {platform.system()}, {machine}")
-        print(", ".join(f"{name} {version}" for name, version in versions.items()))
-        print("cpu, float32, " + ", ".join(f"{name} {value}" for name, value in options.items()))
+    def __init__(self, benchmark: str, arguments: argparse.Namespace) -> None:
+        options = {name: value for name, value in vars(arguments).items() if name != "store"}
+        self.run = Benchmark(benchmark=benchmark, options=options)
+        self.store = Store(arguments.store) if arguments.store is not None else None
+        if self.store is not None and self.store.holds(self.run):
+            print(f"{self.store.path} holds this benchmark with these options; another file would measure it again.")
+            raise SystemExit
+        self.start = time.perf_counter()
+        self.tables: dict[str, dict[str, dict[str, Any]]] = {}
+        self.facts: dict[str, Any] = {}
+        print(", ".join(f"{name} {value}" for name, value in self._birth().items() if name != "seconds"))
+        print("float32, " + ", ".join(f"{name} {value}" for name, value in options.items()))
         print("Medians over the repetitions, quartiles in brackets; ratios are taken within each repetition.")
         print()
 
+    def _birth(self) -> dict[str, Any]:
+        return birth_certificate(device_model(torch.device("cpu")), self.start)
+
     def table(self, title: str, rows: Mapping[str, Mapping[str, Cell]]) -> None:
         """Print and keep a table: cells by row and column."""
-        header = [title, *next(iter(rows.values()))]
-        print_table(header, [[name, *(_shown(cell) for cell in row.values())] for name, row in rows.items()])
-        self.tables[title] = {
-            name: {column: _stored(cell) for column, cell in row.items()} for name, row in rows.items()
-        }
+        kept = {name: {column: _kept(cell) for column, cell in row.items()} for name, row in rows.items()}
+        print(timings.table(title, kept) + "\n")
+        self.tables[title] = kept
 
     def fact(self, words: str, cell: Cell) -> None:
         """Print and keep one number."""
-        print(f"{words:<42} {_shown(cell)}")
-        self.facts[words] = _stored(cell)
+        self.facts[words] = _kept(cell)
+        print(f"{words:<42} {timings.cell(self.facts[words])}")
 
     def curve(self, words: str, values: Sequence[float], points: int = 100) -> None:
         """Keep means over equal stretches of a long sequence."""
@@ -97,19 +93,10 @@ class Report:
         self.facts[words] = [float(f"{fmean(stretch):.4g}") for stretch in stretches]
 
     def close(self) -> None:
-        """Append to the file that was asked for."""
-        if self.arguments.store is not None:
-            line = json.dumps({"benchmark": self.benchmark, **self.facts, "tables": self.tables}, ensure_ascii=False)
-            with self.arguments.store.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        """Add the record to the store that was asked for."""
+        if self.store is not None:
+            result = {**self.facts, "tables": self.tables}
+            self.store.append(Record(run=self.run, status="finished", result=result, birth=self._birth()))
 
 
 def milliseconds(seconds: Sequence[float]) -> list[float]:
@@ -117,30 +104,8 @@ def milliseconds(seconds: Sequence[float]) -> list[float]:
     return [1e3 * value for value in seconds]
 
 
-def spread(values: Sequence[float]) -> str:
-    """Return the median and the quartiles as text."""
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*quartiles(values))
-
-
-def _shown(cell: Cell) -> str:
-    if isinstance(cell, str):
-        return cell
-    return f"{cell:.3g}" if isinstance(cell, (int, float)) else spread(cell)
-
-
-def _stored(cell: Cell) -> Any:
+def _kept(cell: Cell) -> Any:
+    """Return a cell as it is stored: of a sample the median and the quartiles."""
     if isinstance(cell, (str, int, float)):
         return cell
-    return [float(f"{value:.4g}") for value in quartiles(cell)]
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with its first column flush left and the others flush right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, ["-" * width for width in widths], *rows):
-        first, *others = (
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join([first, *others]))
-    print()
+    return [float(f"{value:.4g}") for value in timings.quartiles(cell)]

@@ -1,34 +1,36 @@
 """The command line: ``orthobook`` or ``python -m orthobook``.
 
 What is measured goes to the standard output, as a table or as JSON, one line for each run; progress goes to the
-standard error. The options of ``train`` are the fields of :class:`orthobook.study.experiments.Run`, with its defaults.
+standard error. The options of ``train`` are the fields of :class:`orthobook.study.run.Run`, with its defaults.
+
+Commands import what they need when they are called: torch takes seconds, and ``--help``, ``--version`` and ``list``
+need none of it.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import click
-import torch
 from tabulate import tabulate
 
-import orthobook
-from orthobook.layers.base import block
-from orthobook.networks import available_device
-from orthobook.study import claims, experiments, studies
-from orthobook.study import robustness as robustness_study
-from orthobook.study.experiments import Judge, Run, Store
-from orthobook.training import Mode
+from orthobook import __version__, _catalogue
+
+if TYPE_CHECKING:
+    import torch
+
+    from orthobook.study.design import Records, Study
+    from orthobook.study.store import Store
+    from orthobook.study.verification import Check
 
 Command = Callable[..., Any]
-
-CHOICES = {"mode": get_args(Mode), "judged_on": get_args(Judge), "data": orthobook.data_sets()}
 
 HELP = {
     "depth": "Number of layers.",
@@ -36,6 +38,7 @@ HELP = {
     "data": "Data set.",
     "held_out": "Training examples held out for validation.",
     "judged_on": "What accuracy and loss refer to.",
+    "measure": "What to measure of the trained network beside accuracy and loss.",
     "seed": "Of the parameters and of the order of the examples.",
     "mode": "How orthogonality is treated: left to itself, encouraged by a penalty, or kept exactly.",
     "steps": "Training steps.",
@@ -92,19 +95,29 @@ def parsed(text: str) -> int | float | str | None:
     return None if text == "auto" else text
 
 
-def run_options(command: Command) -> Command:
-    """Give a command an option for every field of a run."""
-    for field in reversed(fields(Run)):
-        if field.name in ("architecture", "options"):
-            continue
-        name = f"--{field.name.replace('_', '-')}"
-        kind: Any = click.Choice(CHOICES[field.name]) if field.name in CHOICES else None
-        if field.default is MISSING:
-            decorate = click.option(name, type=int, required=True, help=HELP[field.name])
-        else:
-            decorate = click.option(name, type=kind, default=field.default, show_default=True, help=HELP[field.name])
-        command = decorate(command)
-    return network_options(command)
+class TrainCommand(click.Command):
+    """A command that has, beside its own options, one for every field of a run; to know them, it loads torch."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return all parameters."""
+        argument, option, *others = super().get_params(ctx)
+        return [argument, *_run_options(), option, *others]
+
+
+@functools.cache
+def _run_options() -> list[click.Option]:
+    from orthobook.data import data_sets
+    from orthobook.study.run import Run
+
+    types, found = get_type_hints(Run), []
+    for field in fields(Run):
+        if field.name not in ("architecture", "options"):
+            choices = data_sets() if field.name == "data" else get_args(types[field.name])
+            given: dict[str, Any] = {"required": True} if field.default is MISSING else {"default": field.default}
+            kind = click.Choice(choices) if choices else types[field.name]
+            words: dict[str, Any] = {"type": kind, "help": HELP[field.name], "show_default": True}
+            found.append(click.Option([f"--{field.name.replace('_', '-')}"], **given, **words))
+    return found
 
 
 def network_options(command: Command) -> Command:
@@ -121,8 +134,14 @@ def device_option(command: Command) -> Command:
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> torch.device | None:
-    if name == "auto" or ctx.params.get("dask"):  # on a cluster the device is each worker's affair
-        return None if name == "auto" else torch.device(name)
+    if name == "auto":
+        return None
+    import torch
+
+    from orthobook.networks import available_device
+
+    if ctx.params.get("dask"):  # on a cluster the device is each worker's affair
+        return torch.device(name)
     try:
         return available_device(name, torch.float32)
     except ValueError as error:
@@ -136,7 +155,7 @@ def store_option(command: Command) -> Command:
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(orthobook.__version__, prog_name="orthobook")
+@click.version_option(__version__, prog_name="orthobook")
 def main() -> None:
     """Train and examine deep networks whose Jacobian is orthogonal, and repeat the measurements of the book.
 
@@ -145,14 +164,13 @@ def main() -> None:
     orthobook train shifted-fold --depth 200
     orthobook sweep -g architecture=shifted-fold,residual -g depth=10,100 --store mine.jsonl
     orthobook spectrum relu-orthogonal --depth 100
-    orthobook robustness --store again.jsonl
     orthobook results show comparison
     orthobook results verify
     """
 
 
-@main.command()
-@run_options
+@main.command(cls=TrainCommand)
+@network_options
 @device_option
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads on the CPU.")
 @store_option
@@ -181,6 +199,12 @@ def train(
     orthobook train residual --depth 100 --steps 2000 --store mine.jsonl
     orthobook train residual --depth 100 --steps 2000 --store mine.jsonl --resume
     """
+    import torch
+
+    from orthobook.study import execution
+    from orthobook.study.run import Run
+    from orthobook.study.store import Store
+
     run = Run(**values)
     kept = Store(store) if store is not None else None
     if kept is not None:
@@ -195,7 +219,7 @@ def train(
         raise click.ClickException(f"{checkpoint} holds an unfinished run: add --resume to go on, or remove the file")
     torch.set_num_threads(threads)
     try:
-        record = experiments.execute(run, device=device, progress=True, checkpoint=checkpoint)
+        record = execution.execute(run, device=device, progress=True, checkpoint=checkpoint)
     except KeyboardInterrupt:
         saved = f"saved in {checkpoint}. The same command with --resume goes on."
         click.echo(f"Interrupted; {saved if checkpoint.exists() else 'nothing is saved.'}", err=True)
@@ -246,12 +270,16 @@ def sweep(
         raise click.UsageError("a sweep needs --store FILE, where its records are kept")
     if bool(axes) == bool(study):
         raise click.UsageError("a sweep needs a grid (-g key=value,...) or a --study, and not both")
+    from orthobook.study import design, studies
+    from orthobook.study import sweep as sweeps
+    from orthobook.study.store import Store
+
     options: dict[str, Any] = {"executor": _dask_executor(dask) if dask else None, "workers": workers, "device": device}
     where = Store(store)
     records = (
-        studies.run_study(studies.study(study), where, **options)
+        design.run_study(studies.study(study), where, **options)
         if study
-        else experiments.sweep(experiments.grid(**axes), where, **options)
+        else sweeps.sweep(sweeps.grid(**axes), where, **options)
     )
     counts = {"finished": 0, "diverged": 0, "failed": 0}
     try:
@@ -264,7 +292,8 @@ def sweep(
     finally:
         summary = ", ".join(f"{number} {status}" for status, number in counts.items())
         click.echo(f"{summary}; {len(where.records())} records in {store}", err=True)
-    ctx.exit(1 if counts["failed"] else 0)
+    if counts["failed"]:
+        ctx.exit(1)
 
 
 def _dask_executor(address: str) -> Executor:
@@ -297,6 +326,11 @@ def spectrum(
     orthobook spectrum shifted-fold --depth 500
     orthobook spectrum relu-orthogonal --depth 100
     """
+    import torch
+
+    import orthobook
+    from orthobook.layers.base import block
+
     if block(architecture, **options).kind == "image":
         raise click.ClickException(f"{architecture} works on images; spectrum is for layers on vectors")
     data = orthobook.load("fashion-mnist-small")
@@ -328,48 +362,30 @@ def spectrum(
 @store_option
 @click.pass_context
 def robustness(ctx: click.Context, device: torch.device | None, store: Path | None) -> None:
-    """Train the networks of the chapter on robustness, certify and attack them, and print all in the store as a table.
-
-    It takes about three quarters of an hour of one core, and needs the full Fashion-MNIST. The same command goes on
-    after an interruption. Without a store it prints what is stored in the package.
+    """Show the study of robustness, having run what a store lacks of it, in three quarters of an hour of one core.
 
     \b
-    orthobook robustness --store again.jsonl
+    orthobook robustness --store again.jsonl     # stands for these two:
+    orthobook sweep --study robustness --store again.jsonl
     orthobook results show robustness --store again.jsonl
     """
-    if store is None:
-        click.echo(robustness_study.table(robustness_study.stored(), tablefmt="simple"))
-        click.echo("These are the stored results; --store FILE measures them again.", err=True)
-        return
-    where = Store(store)
-    where.prepare()
-    failed = False
-    try:
-        for record in robustness_study.measure_missing(where, device=device):
-            failed |= record.status == "failed"
-            what = f"{record.run.architecture}, {record.run.depth} layers, {record.run.mode}"
-            click.echo(f"{what}: {record.reason or record.status}, {record.birth['seconds']:.0f} s", err=True)
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted; what is finished is in {store}. The same command goes on.", err=True)
-        ctx.exit(130)
-    click.echo(robustness_study.table(robustness_study.measured(where), tablefmt="simple"))
-    click.echo(f"{len(where.records())} records in {store}", err=True)
-    ctx.exit(1 if failed else 0)
+    if store is not None:
+        ctx.invoke(sweep, axes={}, study="robustness", device=device, workers=None, dask=None, store=store)
+    ctx.invoke(show, name="robustness", store=store)
 
 
 @main.command("list")
 def list_() -> None:
     """List architectures with their options, data sets, and the studies of the book."""
-    rows = [(name, block(name).kind, ", ".join(_options(name)) or "–") for name in orthobook.architectures()]
+    rows = [(name, kind, _options(options)) for name, (kind, options) in _catalogue.architectures().items()]
     click.echo(tabulate(rows, headers=("architecture", "layers", "options"), tablefmt="simple"))
-    click.echo("\n" + tabulate([[name] for name in orthobook.data_sets()], headers=("data set",), tablefmt="simple"))
-    questions = [(study.name, study.question) for study in studies.STUDIES.values()]
+    click.echo("\n" + tabulate([[name] for name in _catalogue.data_sets()], headers=("data set",), tablefmt="simple"))
+    questions = list(_catalogue.studies().items())
     click.echo("\n" + tabulate(questions, headers=("study", "question"), tablefmt="simple"))
 
 
-def _options(architecture: str) -> list[str]:
-    values = ((field.name, getattr(block(architecture), field.name)) for field in fields(block(architecture)))
-    return [f"{name}={'auto' if value is None else value}" for name, value in values]
+def _options(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={'auto' if value is None else value}" for name, value in values.items()) or "–"
 
 
 @main.group()
@@ -378,30 +394,57 @@ def results() -> None:
 
 
 @results.command()
-@click.argument("study", type=click.Choice([*studies.STUDIES, "robustness"]))
+@click.argument("name")
 @store_option
-def show(study: str, store: Path | None) -> None:
-    """Print a study as a table: accuracy over fresh seeds at the learning rate chosen on the validation split.
+def show(name: str, store: Path | None) -> None:
+    """Print a study or a benchmark as a table.
 
-    Of the robustness of the book's networks: accuracy, certified and attacked at a length of 0.1 in pixels, and what
-    the certificates come from.
+    Of most studies: accuracy over fresh seeds at the learning rate chosen on the validation split. Of the robustness of
+    the book's networks: accuracy, certified and attacked at a length of 0.1 in pixels, and what the certificates come
+    from. Of a benchmark: times and ratios with their quartiles, and the machine.
 
     \b
     orthobook results show comparison
     orthobook results show comparison --store again.jsonl
     orthobook results show robustness
+    orthobook results show "training step"
     """
-    if study == "robustness":
-        found = robustness_study.measured(_existing(store)) if store else robustness_study.stored()
-        click.echo(robustness_study.table(found, tablefmt="simple"))
+    from orthobook.study import studies, tables
+
+    if name not in studies.STUDIES:
+        _show_benchmark(name, store)
         return
-    outcomes = studies.study(study).outcomes(_records(store))
-    click.echo(studies.table(outcomes, tablefmt="simple"))
+    study = studies.study(name)
+    if store is None:
+        outcomes = list(studies.stored(name))
+    else:
+        outcomes = study.complete(_records(study, store))
+        if len(outcomes) < len(study.cells):
+            click.echo(f"{len(outcomes)} of the study's {len(study.cells)} cells are stored in {store}", err=True)
+    click.echo(tables.table(outcomes, tablefmt="simple"))
+
+
+def _show_benchmark(name: str, store: Path | None) -> None:
+    from orthobook.study import studies, timings
+    from orthobook.study.store import Store
+
+    try:
+        records = timings.of_benchmark(name, Store(timings.RESULTS) if store is None else _existing(store))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; studies are: {', '.join(studies.STUDIES)}", param_hint="NAME") from error
+    for record in records:
+        for words in (record.run.options, record.birth):
+            click.echo(", ".join(f"{name} {value}" for name, value in words.items()))
+        for title, rows in record.result["tables"].items():
+            click.echo("\n" + timings.table(title, rows))
+        click.echo()
 
 
 @results.command("claims")
 def claims_() -> None:
     """Print the claims of the book with their verdicts, from the stored results."""
+    from orthobook.study import claims
+
     click.echo(claims.markdown(claims.findings()))
 
 
@@ -420,15 +463,18 @@ def verify(names: tuple[str, ...], longest: float, store: Path | None) -> None:
     orthobook results verify verification      # needs no data but the package's own
     orthobook results verify five-passes --longest 120
     """
-    records = _records(store)
-    samples = {name: studies.sample(studies.study(name), records) for name in names or studies.STUDIES}
+    from orthobook.study import studies, verification
+
     repeated, wrong, left_out = 0, 0, 0
-    for name, runs in samples.items():
+    chosen = [studies.study(name) for name in names] or [s for s in studies.STUDIES.values() if s.name != "robustness"]
+    for study in chosen:
+        records = _records(study, store)
+        runs = verification.sample(study, records)
         short = [run for run in runs if run.key in records and records[run.key].birth["seconds"] <= longest]
         left_out += len(runs) - len(short)
-        for check in studies.verify(short, records):
+        for check in verification.verify(short, records):
             repeated, wrong = repeated + 1, wrong + (not check.matches)
-            click.echo(_report(name, check))
+            click.echo(_report(study.name, check))
     if left_out:
         click.echo(f"{left_out} runs left out: longer than {longest:g} s, or not stored", err=True)
     click.echo(f"{repeated} runs repeated, {wrong} of them differ", err=True)
@@ -436,7 +482,7 @@ def verify(names: tuple[str, ...], longest: float, store: Path | None) -> None:
         raise click.ClickException("the stored results are not confirmed")
 
 
-def _report(name: str, check: studies.Check) -> str:
+def _report(name: str, check: Check) -> str:
     run, old, new = check.stored.run, check.stored, check.repeated
     asked = "to the last digit" if check.tolerance == 0 else f"within {check.tolerance:.4f}"
     verdict = "repeats" if check.matches else "DIFFERS"
@@ -446,13 +492,17 @@ def _report(name: str, check: studies.Check) -> str:
     )
 
 
-def _records(store: Path | None) -> studies.Records:
-    if store is None:
-        return studies.stored_records()
-    return studies.by_key(_existing(store))
+def _records(study: Study, store: Path | None) -> Records:
+    """Return the records of a store, by default those of the study that come with the package."""
+    from orthobook.study.design import by_key
+    from orthobook.study.studies import stored_records
+
+    return stored_records(study.results) if store is None else by_key(_existing(store))
 
 
 def _existing(store: Path) -> Store:
+    from orthobook.study.store import Store
+
     if not store.exists():
         raise click.ClickException(f"there is no store {store}")
     return Store(store)

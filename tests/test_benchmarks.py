@@ -1,7 +1,6 @@
 """The benchmarks run, compare equals with equals, and print what they say. No test asserts a time."""
 
 import importlib
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,8 @@ import torch
 
 import orthobook as ob
 from orthobook.orthogonal import haar
+from orthobook.study import timings
+from orthobook.study.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -67,9 +68,10 @@ def test_training_step_prints_and_stores_a_row_for_every_candidate(tmp_path):
         check_spreads(cells)
     assert rows["orthobook, free"][1] == "1.00 [1.00, 1.00]"
     assert rows["orthobook, constrained"][2] == "1.00 [1.00, 1.00]"
-    stored = json.loads(store.read_text())
-    assert stored["benchmark"] == "training step"
-    assert stored["options"] == {"repetitions": 2, "threads": 1, "seed": 0, "depth": 3, "width": 8, "batch": 4}
+    (record,), stored = Store(store).records(), Store(store).records()[0].result
+    assert record.run.benchmark == "training step"
+    assert record.birth["torch"] == torch.__version__
+    assert record.run.options == {"repetitions": 2, "threads": 1, "seed": 0, "depth": 3, "width": 8, "batch": 4}
     assert stored["tables"]["one training step"].keys() == rows.keys()
     assert stored["iterations of the retraction in a step"] >= 1
     facts = ("free / matrix products alone", "constrained / free", "fastest orthogonal peer / constrained")
@@ -125,7 +127,7 @@ def test_initialisation_prints_its_rows():
 
 def test_startup_runs_what_it_times(benchmark_module, monkeypatch, capsys):
     startup = benchmark_module("startup")
-    monkeypatch.setattr(speed, "BURST", 1)  # each call takes seconds
+    monkeypatch.setattr(timings, "BURST", 1)  # each call takes seconds
     monkeypatch.setattr(sys, "argv", ["startup.py", "--repetitions=1", "--threads=1"])
     startup.main()
     rows = table(capsys.readouterr().out, "startup")
@@ -162,7 +164,7 @@ def test_the_deep_network_is_measured_after_its_training(tmp_path):
     small = ("--depth=10", "--width=8", "--batch=16", "--steps=150", "--data=fashion-mnist-small", "--device=cpu")
     done = run("ten_thousand_layers.py", *small, f"--store={store}")
     assert done.returncode == 0, done.stderr
-    stored = json.loads(store.read_text())
+    stored = Store(store).records()[0].result
     assert stored["steps"] == 150
     assert len(stored["loss"]) == len(stored["accuracy of the batch"]) == 100
     assert 0.1 < stored["test accuracy"] <= 1  # better than a guess
@@ -181,12 +183,20 @@ def test_the_suite_runs_what_is_chosen_and_stores_it(benchmark_module, monkeypat
     monkeypatch.setattr(suite, "SUITE", ("initialisation.py --depth 2 --width 4 --repetitions 1", "startup.py --depth"))
     monkeypatch.setattr(sys, "argv", ["run_all.py", f"--store={store}"])
     assert suite.main() == 1  # the second has no such option
-    assert [json.loads(line)["benchmark"] for line in store.read_text().splitlines()] == ["initialisation"]
+    assert [record.run.benchmark for record in Store(store).records()] == ["initialisation"]
 
 
 def test_every_benchmark_is_in_the_suite(benchmark_module):
     scripts = {path.name for path in BENCHMARKS.glob("*.py") if "report.close()" in path.read_text(encoding="utf-8")}
     assert {line.split()[0] for line in benchmark_module("run_all").SUITE} == scripts
+
+
+def test_what_is_stored_is_not_measured_again(tmp_path):
+    size = ("--depth=2", "--width=4", "--repetitions=1", f"--store={tmp_path / 'benchmarks.jsonl'}")
+    first, second = run("initialisation.py", *size), run("initialisation.py", *size)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "holds this benchmark with these options" in second.stdout
+    assert len(Store(tmp_path / "benchmarks.jsonl").records()) == 1
 
 
 @pytest.mark.parametrize("script", ["training_step.py", "jacobian.py"])

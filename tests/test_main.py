@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_experiments import environment, outcome, run
+from small_runs import environment, outcome, run
 
 import orthobook as ob
 from orthobook import __main__ as command_line
-from orthobook.study import experiments
-from orthobook.study.experiments import Record, Store, execute_on_one_thread
+from orthobook import _catalogue
+from orthobook.layers.base import block
+from orthobook.study import execution, studies, timings
+from orthobook.study.execution import execute_on_one_thread
+from orthobook.study.run import Record, Run
+from orthobook.study.store import Store
 
 SMALL = ["--depth", "4", "--width", "8", "--steps", "12", "--batch-size", "32"]
 
@@ -42,7 +47,7 @@ def test_help_says_what_to_type(name):
 
 def test_every_field_of_a_run_is_an_option_with_help():
     output = orthobook("train", "--help").output
-    for field in experiments.fields(experiments.Run)[1:]:
+    for field in fields(Run)[1:]:
         assert "--" + field.name.replace("_", "-").removesuffix("s" if field.name == "options" else "") in output
 
 
@@ -55,9 +60,64 @@ def test_the_console_script_and_the_module_are_the_same():
 
 def test_list_names_everything():
     output = orthobook("list").output
-    for name in (*ob.architectures(), *ob.data_sets(), "comparison"):
+    for name in (*ob.architectures(), *ob.data_sets(), *studies.STUDIES):
         assert name in output
     assert "threshold=3.0" in output
+    assert "folds=auto" in output
+
+
+def test_what_is_read_from_the_sources_is_what_is_registered():
+    """In the same order too; the blocks, the studies and the data sets themselves are the witness."""
+    blocks = {name: block(name) for name in ob.architectures()}
+    live = {name: (of.kind, {f.name: getattr(of, f.name) for f in fields(of)}) for name, of in blocks.items()}
+    read = _catalogue.architectures()
+    assert read == live
+    assert list(read) == list(live)
+    assert [list(options) for _, options in read.values()] == [list(options) for _, options in live.values()]
+    assert list(_catalogue.studies().items()) == [(study.name, study.question) for study in studies.STUDIES.values()]
+    assert _catalogue.data_sets() == ob.data_sets()
+
+
+WITHOUT_TORCH = """
+import sys
+from orthobook.__main__ import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "loaded"),
+    [
+        (["--version"], False),
+        (["--help"], False),
+        (["list"], False),
+        (["sweep", "--help"], False),
+        (["results", "show", "--help"], False),
+        (["train", "--help"], True),  # it shows a run's defaults: the control
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_needs_no_torch_does_not_load_it(words, loaded):
+    printed = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *words], env=environment(), capture_output=True, text=True
+    )
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.splitlines()[-1] == str(loaded)
+    assert len(printed.stdout.splitlines()) > 1
+
+
+def test_a_benchmark_is_shown_as_it_is_stored():
+    shown = orthobook("results", "show", "initialisation").output
+    (record,) = timings.stored("initialisation")
+    for title, rows in record.result["tables"].items():
+        assert title in shown
+        for name, row in rows.items():
+            (line,) = (line for line in shown.splitlines() if line.startswith(name))
+            assert "{:.2f} [{:.2f}, {:.2f}]".format(*row["milliseconds"]) in line
+    assert record.birth["device"] in shown
 
 
 # --- train ---
@@ -100,7 +160,7 @@ def test_resume_after_ctrl_c_gives_the_same_record():
     result = orthobook(*words, "--resume")
     assert result.exit_code == 0
     assert outcome(Record.from_json(result.stdout)) == outcome(
-        execute_on_one_thread(experiments.Run(architecture="shifted-fold", depth=20, steps=400))
+        execute_on_one_thread(Run(architecture="shifted-fold", depth=20, steps=400))
     )
 
 
@@ -111,14 +171,14 @@ def test_resume_without_a_checkpoint_begins(tmp_path):
 
 def test_a_run_that_is_stored_is_not_trained_again(monkeypatch):
     first = orthobook("train", "shifted-fold", *SMALL, "--store", "mine.jsonl")
-    monkeypatch.setattr(experiments, "execute", None)
+    monkeypatch.setattr(execution, "execute", None)
     second = orthobook("train", "shifted-fold", *SMALL, "--store", "mine.jsonl")
     assert second.stdout == first.stdout
     assert "mine.jsonl holds this run already." in second.stderr
 
 
 def test_an_unusable_store_is_noticed_before_the_training(monkeypatch):
-    monkeypatch.setattr(experiments, "execute", None)
+    monkeypatch.setattr(execution, "execute", None)
     Path("folder.jsonl").mkdir()
     Path("broken.jsonl").write_text("no record\n")
     for store, message in (("folder.jsonl/", "is a directory"), ("broken.jsonl", "line 1: this is no JSON")):
@@ -131,7 +191,7 @@ def test_an_interruption_that_could_not_be_saved_says_so(monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiments, "execute", interrupted)
+    monkeypatch.setattr(execution, "execute", interrupted)
     result = orthobook("train", "shifted-fold", *SMALL)
     assert result.exit_code == 130
     assert "Interrupted; nothing is saved." in result.stderr
@@ -160,7 +220,8 @@ def test_an_interruption_that_could_not_be_saved_says_so(monkeypatch):
         (["sweep", "--store", "s", "-g", "architecture=absolute", "-g", "depth="], "the grid is empty: depth has no"),
         (["sweep", "--store", "s", "-g", "architecture=absolute", "-g", "depth=3", "-g", "rate=1"], "grid key 'rate'"),
         (["spectrum", "conv-maxmin", "--depth", 3], "conv-maxmin works on images"),
-        (["results", "show", "all"], "'all' is not one of"),
+        (["results", "show", "all"], "no benchmark 'all' is stored; stored are: training step"),
+        (["results", "show", "all"], "studies are: verification, comparison"),
         (["results", "show", "modes", "--store", "none.jsonl"], "there is no store none.jsonl"),
         (["results", "show", "robustness", "--store", "none.jsonl"], "there is no store none.jsonl"),
         (["results", "verify", "all"], "unknown study 'all'"),

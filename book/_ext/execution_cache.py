@@ -11,7 +11,6 @@ are run before, as many at a time as there are processors. One that fails is lef
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import sys
@@ -24,6 +23,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging as sphinx_logging
+
+from orthobook.study import source
 
 logger = sphinx_logging.getLogger(__name__)
 
@@ -41,12 +42,8 @@ def digest(root: Path) -> str:
     str
         16 hexadecimal digits.
     """
-    files = [path for path in (root / "orthobook").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    result = hashlib.sha256(sys.version.encode())
-    for path in [root / "requirements.txt", *sorted(files)]:
-        content = path.read_bytes()
-        result.update(f"\0{path.relative_to(root).as_posix()}\0{len(content)}\0".encode() + content)
-    return result.hexdigest()[:16]
+    package = [path for path in (root / "orthobook").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return source.digest(root, [root / "requirements.txt", *package], beside=sys.version)
 
 
 def choose_folder(app: Sphinx, config: Config) -> None:

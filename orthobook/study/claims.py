@@ -7,16 +7,17 @@ out of several, as "the best", the validation split picks it; the number given i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from orthobook.study import robustness
-from orthobook.study.studies import Outcome, stored
+from orthobook.study.design import Cell, Outcome
+from orthobook.study.robustness import RADII, SHORT
+from orthobook.study.studies import FOLD, RESIDUAL, stored
 from orthobook.theory.depth_budget import Layer, smooth_fold, typical_depth, uneven_fold
 
-__all__ = ["CLAIMS", "Claim", "Finding", "findings", "markdown"]
+__all__ = ["CLAIMS", "Claim", "Finding", "claim", "finding", "findings", "markdown"]
 
 EXACT = 2e-4
 """Distance from 1 that a singular value may have after 1,000 layers in float32: about 1.7 roundings a layer."""
@@ -33,38 +34,20 @@ ENOUGH = 0.005
 BUDGET = math.e
 """κ of the depth budget: within it the geometric mean of the singular values is predicted to be at least 1/κ."""
 
-SHORT = 0.1
-"""Length of a change of an image, in units of pixel values from 0 to 1, at which robustness is stated."""
+
+Measured = tuple[str, ...]  # one statement each
+Rule = Callable[[], tuple[str, Measured]]  # verdict, and what was measured
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, and the chapter that is about it."""
+    """A claim, the chapter that is about it, and the rule that finds its verdict."""
 
     name: str
     statement: str
     chapter: str
-
-
-CLAIMS = (
-    Claim("C1", "One framework gives networks whose Jacobian is exactly orthogonal almost everywhere.", "one-layer"),
-    Claim("C2", "So they train although they are very deep.", "going-deep"),
-    Claim("C3", "Known architectures are particular cases.", "particular-cases"),
-    Claim("C4", "New designs without a skip connection train as well as residual networks.", "new-designs"),
-    Claim("C5", "Orthogonality at the start alone is enough.", "initialisation-is-enough"),
-    Claim("C6", "Networks regularised towards orthogonality do about as well.", "keeping-orthogonality"),
-    Claim("C7", "Networks that are nearly orthogonal keep the good trainability.", "nearly-orthogonal"),
-    Claim("C8", "Networks of layers whose Jacobians are partial isometries keep it.", "partial-isometries"),
-    Claim("C9", "Isometry on a subspace that persists through depth is what is needed.", "partial-isometries"),
-    Claim(
-        "C10",
-        "At equal singular values, a threshold makes most of the difference in trainability.",
-        "gradient-coherence",
-    ),
-    Claim(
-        "C11", "An exact Lipschitz constant certifies predictions, and no attack refutes one.", "certified-robustness"
-    ),
-)
+    command: str  # shows what the verdict comes from
+    rule: Rule = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -73,15 +56,44 @@ class Finding:
 
     claim: Claim
     verdict: str
-    measured: tuple[str, ...]  # one statement each
-    command: str  # repeats the measurement
+    measured: Measured
+
+
+CLAIMS: dict[str, Claim] = {}
+"""The claims by name, in the order of their numbers.
+
+:meta hide-value:
+"""
+
+
+def claim(name: str, statement: str, *, chapter: str, command: str) -> Callable[[Rule], Rule]:
+    """Return the decorator that makes a rule known as that of a claim; ``orthobook command`` shows what it comes from.
+
+    Raises
+    ------
+    ValueError
+        If there is a claim of that name.
+    """
+
+    def add(rule: Rule) -> Rule:
+        if name in CLAIMS:
+            raise ValueError(f"the claim {name!r} is made already: {CLAIMS[name].statement}")
+        CLAIMS[name] = Claim(name, statement, chapter, f"orthobook {command}", rule)
+        return rule
+
+    return add
+
+
+def finding(name: str) -> Finding:
+    """Return what the stored results say of one claim; ValueError if there is no claim of that name."""
+    if name not in CLAIMS:
+        raise ValueError(f"unknown claim {name!r}; allowed: {', '.join(CLAIMS)}")
+    return Finding(CLAIMS[name], *CLAIMS[name].rule())
 
 
 def findings() -> list[Finding]:
-    """Return a finding for every claim, from the stored results; a claim without a measurement says so."""
-    rules: dict[str, Callable[[Claim], Finding]] = {"C1": _c1, "C2": _c2, "C3": _c3, "C4": _c4, "C5": _c5, "C6": _c6}
-    rules |= {"C7": _c7, "C8": _c8, "C9": _c9, "C10": _c10, "C11": _c11}
-    return [rules[claim.name](claim) for claim in CLAIMS]
+    """Return a finding for every claim, from the stored results."""
+    return [finding(name) for name in CLAIMS]
 
 
 def markdown(given: Iterable[Finding]) -> str:
@@ -90,7 +102,7 @@ def markdown(given: Iterable[Finding]) -> str:
     for one in given:
         lines.append(f"**{one.claim.name}. {one.claim.statement}** *{one.verdict.capitalize()}.*\n")
         lines += [f"- {statement}" for statement in one.measured]
-        lines += [f"- `{one.command}`\n"] if one.command else []
+        lines += [f"- `{one.claim.command}`\n"]
     return "\n".join(lines)
 
 
@@ -126,16 +138,28 @@ def points(difference: tuple[float, float]) -> str:
     return f"{100 * difference[0]:+.2f} ± {100 * difference[1]:.2f} points".replace("-", "−")
 
 
-def _c1(claim: Claim) -> Finding:
+def _held(cases: Sequence[bool]) -> str:
+    """Return the verdict of a claim that was asked of several cases."""
+    return "holds" if all(cases) else "holds in part" if any(cases) else "fails"
+
+
+@claim(
+    "C1",
+    "One framework gives networks whose Jacobian is exactly orthogonal almost everywhere.",
+    chapter="one-layer",
+    command="spectrum shifted-fold --depth 500",
+)
+def _c1() -> tuple[str, Measured]:
     exact = [o for o in stored("comparison") if o.cell.contender.orthogonal]
     largest = max(map(deviation, exact))
     runs, depth = sum(len(o.records) for o in exact), max(o.cell.depth for o in exact)
     verdict = "holds" if largest <= EXACT else "fails"
     measured = f"largest |σ − 1| {largest:.0e}, in {runs} runs of up to {depth} layers, at every milestone"
-    return Finding(claim, verdict, (measured,), "orthobook spectrum shifted-fold --depth 500")
+    return verdict, (measured,)
 
 
-def _c2(claim: Claim) -> Finding:
+@claim("C2", "So they train although they are very deep.", chapter="going-deep", command="results show comparison")
+def _c2() -> tuple[str, Measured]:
     everything = [o for o in stored("comparison") if o.cell.contender.orthogonal]
     depth = max(o.cell.depth for o in everything)
     deepest = [o for o in everything if o.cell.depth == depth]
@@ -155,18 +179,27 @@ def _c2(claim: Claim) -> Finding:
         f"without: {rest}",
         f"for comparison, without any fold (linear): {percent(linear)}",
     )
-    return Finding(claim, verdict, measured, "orthobook results show comparison")
+    return verdict, measured
 
 
-def _c3(claim: Claim) -> Finding:
+@claim(
+    "C3", "Known architectures are particular cases.", chapter="particular-cases", command="spectrum maxmin --depth 500"
+)
+def _c3() -> tuple[str, Measured]:
     sorting = [o for o in stored("comparison") if o.cell.contender.name == "MaxMin"]
     depth, largest = max(o.cell.depth for o in sorting), max(map(deviation, sorting))
     trained = f"MaxMin networks of up to {depth} layers, trained: largest |σ − 1| {largest:.0e}"
     measured = ("proved case by case, and checked for every registered architecture", trained)
-    return Finding(claim, "proved", measured, "orthobook spectrum maxmin --depth 500")
+    return "proved", measured
 
 
-def _c4(claim: Claim) -> Finding:
+@claim(
+    "C4",
+    "New designs without a skip connection train as well as residual networks.",
+    chapter="new-designs",
+    command="results show comparison",
+)
+def _c4() -> tuple[str, Measured]:
     """Compare the best skip-free member with the best residual network, at 100 layers and more."""
     deep = [o for o in (*stored("comparison"), *stored("five-passes")) if o.cell.depth >= 100]
     parts, within = [], []
@@ -177,8 +210,7 @@ def _c4(claim: Claim) -> Finding:
         within.append(not rivals or behind(member, best(rivals))[0] <= AS_WELL)
         gaps = "; ".join(f"{points(behind(member, rival))} behind {rival.cell.contender.name}" for rival in rivals)
         parts.append(f"{depth} layers, {steps} steps: {member.cell.contender.name} {percent(member)}, {gaps}")
-    verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
-    return Finding(claim, verdict, tuple(parts), "orthobook results show comparison")
+    return _held(within), tuple(parts)
 
 
 def _ways(depth: int, name: str) -> dict[str, Outcome]:
@@ -187,26 +219,42 @@ def _ways(depth: int, name: str) -> dict[str, Outcome]:
     return {mode: best(o for o in here if o.cell.mode == mode) for mode in ("free", "penalised", "constrained")}
 
 
-def _c5(claim: Claim) -> Finding:
-    return _compare_modes(claim, lambda ways: behind(ways["free"], best(ways.values())))
+@claim(
+    "C5",
+    "Orthogonality at the start alone is enough.",
+    chapter="initialisation-is-enough",
+    command="results show modes",
+)
+def _c5() -> tuple[str, Measured]:
+    return _compare_modes(lambda ways: behind(ways["free"], best(ways.values())))
 
 
-def _c6(claim: Claim) -> Finding:
-    return _compare_modes(claim, lambda ways: behind(ways["penalised"], ways["constrained"]))
+@claim(
+    "C6",
+    "Networks regularised towards orthogonality do about as well.",
+    chapter="keeping-orthogonality",
+    command="results show modes",
+)
+def _c6() -> tuple[str, Measured]:
+    return _compare_modes(lambda ways: behind(ways["penalised"], ways["constrained"]))
 
 
-def _compare_modes(claim: Claim, compare: Callable[[dict[str, Outcome]], tuple[float, float]]) -> Finding:
+def _compare_modes(compare: Callable[[dict[str, Outcome]], tuple[float, float]]) -> tuple[str, Measured]:
     cells = dict.fromkeys((o.cell.depth, o.cell.contender.name) for o in stored("modes"))
     gaps = {cell: compare(_ways(*cell)) for cell in cells}
     within = [gap <= ENOUGH for gap, _ in gaps.values()]
-    verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
     worst = max(gaps, key=lambda cell: gaps[cell])
     count = f"{sum(within)} of {len(gaps)} cases at most {100 * ENOUGH:.1f} points behind"
-    measured = (count, f"worst: {worst[1]}, {worst[0]} layers, {points(gaps[worst])} behind")
-    return Finding(claim, verdict, measured, "orthobook results show modes")
+    return _held(within), (count, f"worst: {worst[1]}, {worst[0]} layers, {points(gaps[worst])} behind")
 
 
-def _c7(claim: Claim) -> Finding:
+@claim(
+    "C7",
+    "Networks that are nearly orthogonal keep the good trainability.",
+    chapter="nearly-orthogonal",
+    command="results show nearly",
+)
+def _c7() -> tuple[str, Measured]:
     """Ask of every near member within its depth budget whether it does as well as the exact one of the same threshold.
 
     The budget follows from ε or δ, τ and the depth, for inputs of mean square 1; no measurement enters. Its κ was not
@@ -227,7 +275,7 @@ def _c7(claim: Claim) -> Finding:
         f"the exact network of the same threshold, the least {points(min(within))} ahead",
         f"predicted to be lower: {still} of {len(beyond)}, from {points(min(beyond))} to {points(max(beyond))} ahead",
     )
-    return Finding(claim, verdict, measured, "orthobook results show nearly")
+    return verdict, measured
 
 
 def _typical(options: Mapping[str, Any]) -> Layer:
@@ -240,20 +288,31 @@ def _is_exact(outcome: Outcome) -> bool:
     return outcome.cell.contender.orthogonal
 
 
-def _c8(claim: Claim) -> Finding:
+@claim(
+    "C8",
+    "Networks of layers whose Jacobians are partial isometries keep it.",
+    chapter="partial-isometries",
+    command="results show partial",
+)
+def _c8() -> tuple[str, Measured]:
     """Ask of every network with layers that are partial isometries whether it trained, and compare with a member."""
     exactly = [o for o in stored("partial") if o.cell.mode == "constrained"]  # where W stays orthogonal
     trained = [o.mean > TRAINED for o in exactly]
-    verdict = "holds" if all(trained) else "holds in part" if any(trained) else "fails"
     worst, leader = min(exactly, key=lambda o: o.mean), best(o for o in exactly if o.cell.depth == 100)
     fold = best(o for o in stored("knobs") if o.cell.contender.architecture == "shifted-fold")
     named = (f"{o.cell.contender.name}, {o.cell.depth} layers, {percent(o)}" for o in (worst, leader))
     ends = "worst: {}; best at 100 layers: {}".format(*named)
     ahead = f"the latter {points(behind(fold, leader))} ahead of {fold.cell.contender.name}"
-    return Finding(claim, verdict, (ends, ahead), "orthobook results show partial")
+    return _held(trained), (ends, ahead)
 
 
-def _c9(claim: Claim) -> Finding:
+@claim(
+    "C9",
+    "Isometry on a subspace that persists through depth is what is needed.",
+    chapter="partial-isometries",
+    command="results show persistent",
+)
+def _c9() -> tuple[str, Measured]:
     """Ask whether a quarter of the width was enough for every network, and whether any trained without a subspace."""
     everything = stored("persistent")
     width = everything[0].finals[0].run.width
@@ -266,14 +325,20 @@ def _c9(claim: Claim) -> Finding:
         f"k = 0: {percent_range(without)}; trained all the same: {'; '.join(needless) or 'none'}",
         f"for comparison, k = n (linear): {percent_range(linear)}",
     )
-    return Finding(claim, verdict, measured, "orthobook results show persistent")
+    return verdict, measured
 
 
 def _with_subspace(outcomes: Iterable[Outcome], k: int) -> list[Outcome]:
     return [o for o in outcomes if o.cell.contender.options["persistent"] == k]
 
 
-def _c10(claim: Claim) -> Finding:
+@claim(
+    "C10",
+    "At equal singular values, a threshold makes most of the difference in trainability.",
+    chapter="gradient-coherence",
+    command="results show coherence",
+)
+def _c10() -> tuple[str, Measured]:
     """Ask whether the best threshold closes more than half of the gap between no threshold and the residual network.
 
     All networks with and without a threshold that are compared have all singular values 1 throughout.
@@ -289,33 +354,38 @@ def _c10(claim: Claim) -> Finding:
         ends = f"absolute value {percent(start)}, {chosen.cell.contender.name} {percent(chosen)}"
         rival = f"{residual[depth].cell.contender.name} {percent(residual[depth])}"
         measured.append(f"{depth} layers: {ends}, {rival}: {100 * closed:.1f} of {100 * gap:.1f} points")
-    verdict = "holds" if all(within) else "holds in part" if any(within) else "fails"
-    return Finding(claim, verdict, tuple(measured), "orthobook results show coherence")
+    return _held(within), tuple(measured)
 
 
-def _c11(claim: Claim) -> Finding:
+@claim(
+    "C11",
+    "An exact Lipschitz constant certifies predictions, and no attack refutes one.",
+    chapter="certified-robustness",
+    command="robustness",
+)
+def _c11() -> tuple[str, Measured]:
     """Count the certificates on the whole test set and those refuted; give accuracies after short changes beside it."""
     measured, certificates, broken = [], 0, 0
-    at = robustness.RADII.index(SHORT)
-    for subject, suffix, found in _robustness():
+    at = RADII.index(SHORT)
+    for cell, suffix, found in _robustness():
         attacked = f"{100 * found['attacked'][at]:.1f} % right after an attack"
         proof = "nothing certified"
         if found["certified"]:
             certificates += round(found["certified"][0] * found["images"])
             broken += found["broken"]
             proof = f"{100 * found['certified'][at]:.1f} % certified right"
-        if subject.depth == 100 and subject.contender in (robustness.FOLD, robustness.RESIDUAL):
-            measured.append(
-                f"length {SHORT}, {subject.contender}, 100 layers, {subject.mode}{suffix}: {proof}, {attacked}"
-            )
+        if cell.depth == 100 and cell.contender.name in (FOLD, RESIDUAL):
+            network = f"{cell.contender.name}, 100 layers, {cell.mode}{suffix}"
+            measured.append(f"length {SHORT}, {network}: {proof}, {attacked}")
     count = f"{certificates:,} certificates, {broken} refuted"
-    return Finding(claim, "fails" if broken else "holds", (count, *measured), "orthobook robustness")
+    return "fails" if broken else "holds", (count, *measured)
 
 
-def _robustness() -> Iterator[tuple[robustness.Subject, str, dict[str, Any]]]:
+def _robustness() -> Iterator[tuple[Cell, str, Mapping[str, Any]]]:
     """Yield what is stored of each network on the whole test set, and of its twin with an orthogonal embedding."""
-    for subject, record in robustness.stored().items():
-        if subject.study != "verification":  # those are small
-            yield subject, "", record.result["robustness"]
+    for outcome in stored("robustness"):
+        (record,) = outcome.finals
+        if record.run.data == "fashion-mnist":  # the others are small
+            yield outcome.cell, "", record.result["robustness"]
             if "orthogonal_embedding" in record.result:
-                yield subject, ", orthogonal embedding", record.result["orthogonal_embedding"]
+                yield outcome.cell, ", orthogonal embedding", record.result["orthogonal_embedding"]

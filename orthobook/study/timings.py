@@ -6,7 +6,6 @@ to be compared take turns, A B C A B C …, and a ratio is taken within each rou
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from orthobook._checks import whole_number
+from orthobook.study.run import Benchmark, Record
+from orthobook.study.store import Store
 
-__all__ = ["BURST", "RESULTS", "interleaved", "quartiles", "ratios", "stored"]
+__all__ = ["BURST", "RESULTS", "Cell", "cell", "interleaved", "of_benchmark", "quartiles", "ratios", "stored", "table"]
+
+Cell = float | Sequence[float] | str  # a number, median and quartiles, or words
 
 BURST = 3
 """Calls in a row, of which the median is kept: the first finds caches cold, as another call was there before."""
 
 RESULTS = Path(__file__).with_name("benchmarks.jsonl")
-"""The stored benchmarks that come with the package, one in each line; ``make bench`` says how they were made.
+"""The stored benchmarks that come with the package; ``make bench`` makes such a file.
 
 :meta hide-value:
 """
@@ -79,34 +83,57 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return median, low, high
 
 
-def stored(benchmark: str, **options: Any) -> list[dict[str, Any]]:
-    """Return what the stored runs of a benchmark measured, of those with the given options.
+def stored(benchmark: str, **options: Any) -> list[Record[Benchmark]]:
+    """Return the stored records of a benchmark, of those with the given options.
 
     Parameters
     ----------
     benchmark : str
         Its name, such as ``"training step"``.
     **options
-        Options that a run must have had, such as ``width=64``.
+        Options that it must have had, such as ``width=64``.
 
     Returns
     -------
-    list of dict
-        For each run ``date``, ``machine``, ``versions``, ``options``, ``tables`` (title → row → column → cell, where
-        a cell is a number, words, or median and quartiles), and single numbers by name. Times depend on the machine.
+    list of Record
+        The ``result`` of each holds ``tables`` (title → row → column → cell, where a cell is a number, words, or
+        median and quartiles), and single numbers by name. Times depend on the machine, which ``birth`` names.
 
     Raises
     ------
     ValueError
-        If no such run is stored; the message names those that are.
+        If no such record is stored; the message names those that are.
     """
-    runs = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-    found = [run for run in runs if run["benchmark"] == benchmark]
-    if not found:
-        known = ", ".join(dict.fromkeys(run["benchmark"] for run in runs))
-        raise ValueError(f"no benchmark {benchmark!r} is stored; stored are: {known}")
-    chosen = [run for run in found if options.items() <= run["options"].items()]
+    found = of_benchmark(benchmark, Store(RESULTS))
+    chosen = [record for record in found if options.items() <= record.run.options.items()]
     if not chosen:
-        known = "; ".join(str(run["options"]) for run in found)
+        known = "; ".join(str(record.run.options) for record in found)
         raise ValueError(f"no run of {benchmark!r} with the options {options} is stored; stored are: {known}")
     return chosen
+
+
+def of_benchmark(benchmark: str, store: Store) -> list[Record[Benchmark]]:
+    """Return a store's records of a benchmark; ValueError, which names those that it has, if there is none."""
+    records = [record for record in store.records() if isinstance(record.run, Benchmark)]
+    found = [record for record in records if record.run.benchmark == benchmark]
+    if not found:
+        known = ", ".join(dict.fromkeys(record.run.benchmark for record in records))
+        raise ValueError(f"no benchmark {benchmark!r} is stored; stored are: {known}")
+    return found
+
+
+def table(title: str, rows: Mapping[str, Mapping[str, Cell]]) -> str:
+    """Return one table of a benchmark as text: cells by row and column, of a sample the median and the quartiles."""
+    shown = [[name, *map(cell, row.values())] for name, row in rows.items()]
+    header = [title, *next(iter(rows.values()))]
+    align = ["left", *("right" for _ in header[1:])]
+    return tabulate(shown, headers=header, tablefmt="simple", colalign=align, disable_numparse=True)
+
+
+def cell(value: Cell) -> str:
+    """Return a cell of a table as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return f"{value:.3g}"
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*value)

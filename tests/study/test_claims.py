@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from orthobook.study import claims, studies
-from orthobook.study.experiments import Record
-from orthobook.study.studies import STUDIES, Outcome
+from orthobook.study.design import Outcome
+from orthobook.study.run import Record
+from orthobook.study.studies import STUDIES
 
 THRESHOLDED = "τ = 3"
 
@@ -16,7 +17,7 @@ def outcomes(study, accuracy, deviation=1e-6, largest=lambda cell: 1.0):
     made = []
     for cell in STUDIES[study].cells:
         result = {"milestones": [{"singular_values": [1 - deviation, 1.0, largest(cell)]}]}
-        runs = cell.tuning_runs()
+        runs = cell.tuning_runs
         tuning = tuple(Record(run=run, status="finished", result=result | {"accuracy": accuracy(cell)}) for run in runs)
         finals = tuple(
             Record(
@@ -40,6 +41,7 @@ def verdicts(
     stored = {"comparison": outcomes("comparison", comparison, deviation), "modes": outcomes("modes", modes)}
     stored |= {name: outcomes(name, comparison) for name in ("five-passes", "coherence", "knobs")}
     stored |= {"partial": outcomes("partial", partial), "persistent": outcomes("persistent", persistent)}
+    stored["robustness"] = studies.stored("robustness")
     stored["nearly"] = nearly or outcomes("nearly", lambda cell: 0.85)
     monkeypatch.setattr(claims, "stored", stored.__getitem__)
     return {finding.claim.name: finding for finding in claims.findings()}
@@ -168,8 +170,7 @@ def test_c7_asks_the_near_members_within_their_budget(epsilon, lag, verdict, mon
 def test_c7_s_verdict_does_not_hang_on_the_budget_s_number(monkeypatch):
     for kappa in (2.1, 3.0, 4.5):
         monkeypatch.setattr(claims, "BUDGET", kappa)
-        (found,) = (finding for finding in claims.findings() if finding.claim.name == "C7")
-        assert found.verdict == "holds within the depth budget"
+        assert claims.finding("C7").verdict == "holds within the depth budget"
 
 
 @pytest.mark.parametrize(
@@ -209,20 +210,37 @@ def test_c10_asks_for_more_than_half_of_the_gap(lag, best_threshold, verdict, mo
 
 
 def test_c11_counts_what_is_stored(monkeypatch):
-    found = claims.findings()[-1]
-    assert (found.claim.name, found.verdict) == ("C11", "holds")
+    found = claims.finding("C11")
+    assert found.verdict == "holds"
     assert found.measured[0] == "117,879 certificates, 0 refuted"
-    refuted = [(subject, suffix, stored | {"broken": 1}) for subject, suffix, stored in claims._robustness()]
+    refuted = [(cell, suffix, stored | {"broken": 1}) for cell, suffix, stored in claims._robustness()]
     monkeypatch.setattr(claims, "_robustness", lambda: refuted)
-    assert claims.findings()[-1].verdict == "fails"
+    assert claims.finding("C11").verdict == "fails"
+
+
+def test_one_claim_alone_is_that_of_the_list(monkeypatch):
+    whole = {found.claim.name: found for found in claims.findings()}
+    assert list(whole) == [f"C{number}" for number in range(1, 12)]
+    asked = []
+    monkeypatch.setattr(claims, "stored", lambda name: asked.append(name) or studies.stored(name))
+    assert claims.finding("C5") == whole["C5"]
+    assert set(asked) == {"modes"}
+    with pytest.raises(ValueError, match=r"unknown claim 'C12'; allowed: C1, C2, .*, C11"):
+        claims.finding("C12")
+
+
+def test_a_claim_is_made_once():
+    with pytest.raises(ValueError, match="the claim 'C5' is made already: Orthogonality at the start alone is enough"):
+        claims.claim("C5", "Something else.", chapter="one-layer", command="list")(lambda: ("holds", ()))
+    assert claims.CLAIMS["C5"].statement == "Orthogonality at the start alone is enough."
 
 
 def test_the_stored_results_give_every_claim_a_finding():
     found = claims.findings()
-    assert [finding.claim for finding in found] == list(claims.CLAIMS)
+    assert [finding.claim for finding in found] == list(claims.CLAIMS.values())
     for finding in found:
         assert finding.measured
-        assert finding.command.startswith("orthobook ")
+        assert finding.claim.command.startswith("orthobook ")
     text = claims.markdown(found)
     assert all(f"**{one.claim.name}. {one.claim.statement}** *{one.verdict.capitalize()}.*" in text for one in found)
     assert text.count("\n- `orthobook ") == len(claims.CLAIMS)

@@ -10,9 +10,12 @@ from test_data import with_full_set
 
 from orthobook import __main__ as command_line
 from orthobook.layers.base import block
-from orthobook.study import studies
-from orthobook.study.experiments import Record, Store
-from orthobook.study.studies import CONTENDERS, STUDIES, Cell
+from orthobook.study import studies, tables, verification
+from orthobook.study.design import Cell, Study, run_study
+from orthobook.study.execution import execute_on_one_thread
+from orthobook.study.run import Record
+from orthobook.study.store import Store
+from orthobook.study.studies import CONTENDERS, STUDIES
 
 CELL = Cell(contender=CONTENDERS["MaxMin"], depth=10, mode="constrained")
 
@@ -24,7 +27,7 @@ def made_up(run, accuracy, **changes):
 
 def tuned(accuracies):
     """Return records of the cell's tuning runs with the given accuracies."""
-    pairs = zip(CELL.tuning_runs(), accuracies, strict=True)
+    pairs = zip(CELL.tuning_runs, accuracies, strict=True)
     return {run.key: made_up(run, accuracy) for run, accuracy in pairs}
 
 
@@ -41,9 +44,9 @@ def test_every_contender_has_the_same_budget():
     assert len(study.cells[0].rates) >= 5
     assert len(study.cells[0].seeds) >= 3
     for cell in study.cells:
-        assert {run.judged_on for run in cell.tuning_runs()} == {"validation"}
-        assert {run.held_out for run in cell.tuning_runs()} == {10_000}
-        assert {run.seed for run in cell.tuning_runs()}.isdisjoint(cell.seeds)
+        assert {run.judged_on for run in cell.tuning_runs} == {"validation"}
+        assert {run.held_out for run in cell.tuning_runs} == {10_000}
+        assert {run.seed for run in cell.tuning_runs}.isdisjoint(cell.seeds)
 
 
 @pytest.mark.parametrize("contender", CONTENDERS.values(), ids=str)
@@ -84,7 +87,7 @@ def test_seeds_follow_when_all_rates_are_in():
 
 
 def test_an_outcome_is_the_mean_over_seeds():
-    study = replace(STUDIES["comparison"], cells=(CELL,))
+    study = Study(name="comparison", question="?", design=lambda: (CELL,))
     records = tuned([0.1, 0.2, 0.8, 0.7, 0.3, 0.1])
     with pytest.raises(ValueError, match="of the study 'comparison' 3 runs are missing, first orthobook train maxmin"):
         study.outcomes(records)
@@ -100,12 +103,19 @@ def test_an_outcome_is_the_mean_over_seeds():
 def test_a_study_is_run_stage_after_stage(tmp_path):
     budget = {"data": "fashion-mnist-small", "held_out": 1000, "steps": 3, "batch_size": 16, "width": 4}
     cell = replace(CELL, rates=(1e-3, 1e-2), seeds=(1, 2), budget=budget)
-    study, store = replace(STUDIES["comparison"], cells=(cell,)), Store(tmp_path / "store.jsonl")
-    new = list(studies.run_study(study, store, workers=1, progress=False))
+    study = Study(name="small", question="?", design=lambda: (cell,))
+    store = Store(tmp_path / "store.jsonl")
+    new = list(run_study(study, store, workers=1, progress=False))
     assert [record.run.judged_on for record in new] == ["validation"] * 2 + ["test"] * 2
-    assert list(studies.run_study(study, store, workers=1, progress=False)) == []
+    assert list(run_study(study, store, workers=1, progress=False)) == []
     (outcome,) = study.outcomes({record.run.key: record for record in store.records()})
-    assert "MaxMin" in studies.table([outcome], tablefmt="simple")
+    assert "MaxMin" in tables.table([outcome], tablefmt="simple")
+
+
+def test_a_name_is_a_study_s_own():
+    with pytest.raises(ValueError, match="the study 'modes' is registered already, by _modes"):
+        studies.register("modes", "Another question?")(lambda: (CELL,))
+    assert STUDIES["modes"].question.startswith("Is orthogonality at the start enough")
 
 
 def test_an_unknown_study_is_an_error():
@@ -124,12 +134,15 @@ def test_every_study_is_stored_whole(name):
 
 
 def test_nothing_else_is_stored():
-    planned = {run.key for study in STUDIES.values() for run in study.plan(studies.stored_records())}
-    assert set(studies.stored_records()) == planned
+    for file in {study.results for study in STUDIES.values()}:
+        records = studies.stored_records(file)
+        plans = (study.plan(records) for study in STUDIES.values() if study.results == file)
+        assert {run.key for plan in plans for run in plan} == set(records)
 
 
-def test_every_stored_result_has_its_birth_certificate():
-    for record in studies.stored_records().values():
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_stored_result_has_its_birth_certificate(name):
+    for record in studies.stored_records(STUDIES[name].results).values():
         assert {"date", "orthobook", "torch", "numpy", "python", "device", "threads", "seconds"} <= set(record.birth)
         assert record.run.command.startswith("orthobook train ")
 
@@ -137,9 +150,9 @@ def test_every_stored_result_has_its_birth_certificate():
 def test_verification_repeats_the_stored_results():
     """One run of every contender: to the last digit where torch and the processor are the stored ones."""
     records = studies.stored_records()
-    runs = studies.sample(STUDIES["verification"], records)
+    runs = verification.sample(STUDIES["verification"], records)
     assert {run.architecture for run in runs} == {contender.architecture for contender in CONTENDERS.values()}
-    checks = list(studies.verify(runs, records))
+    checks = list(verification.verify(runs, records))
     assert len(checks) == len(CONTENDERS)
     assert [check.repeated.run.command for check in checks if not check.matches] == []
 
@@ -147,22 +160,22 @@ def test_verification_repeats_the_stored_results():
 @with_full_set
 def test_the_smallest_run_on_the_full_data_repeats():
     records = studies.stored_records()
-    runs = studies.sample(STUDIES["comparison"], records)
+    runs = verification.sample(STUDIES["comparison"], records)
     smallest = min(runs, key=lambda run: records[run.key].birth["seconds"])
-    (check,) = studies.verify([smallest], records)
+    (check,) = verification.verify([smallest], records)
     assert check.matches
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_verification_notices_what_is_not_true(elsewhere):
     """A stored accuracy off by 0.2 is noticed on any machine, one off in the last digit on the same kind."""
-    (first, *_) = studies.sample(STUDIES["verification"], studies.stored_records())
+    (first, *_) = verification.sample(STUDIES["verification"], studies.stored_records())
     true = studies.stored_records()[first.key]
-    here = studies.execute_on_one_thread(first).birth
+    here = execute_on_one_thread(first).birth
     false = replace(true, birth=here | ({"device": "cpu: another"} if elsewhere else {}))
     off = 0.2 if elsewhere else 5e-4
     false = replace(false, result=true.result | {"accuracy": true.accuracy - off})
-    (check,) = studies.verify([first], {**studies.stored_records(), first.key: false})
+    (check,) = verification.verify([first], {**studies.stored_records(), first.key: false})
     assert (check.tolerance > 0) == elsewhere
     assert not check.matches
 
@@ -173,7 +186,7 @@ def test_the_tolerance_elsewhere_is_four_times_the_spread_of_the_other_seeds():
     accuracies = (0.2, 0.6, 0.7)
     elsewhere = {"device": "elsewhere"}
     records = {run.key: made_up(run, a, birth=elsewhere) for run, a in zip(runs, accuracies, strict=True)}
-    checks = list(studies.verify(runs[:1], records))
+    checks = list(verification.verify(runs[:1], records))
     assert checks[0].tolerance == pytest.approx(4 * statistics.stdev(accuracies[1:]))
 
 

@@ -1,6 +1,5 @@
 """Timing takes turns, ratios belong to a round, and what is stored is found or named. No test asserts a time."""
 
-import json
 import math
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthobook.study import timings
+from orthobook.study.store import Store
 
 positive = st.floats(1e-6, 1e6)
 
@@ -51,15 +51,13 @@ def test_quartiles_lie_in_order_and_between_the_ends(values):
     assert median - slack <= high <= max(values) + slack
 
 
-def test_every_stored_run_says_when_and_where_it_was_made():
-    runs = [json.loads(line) for line in timings.RESULTS.read_text(encoding="utf-8").splitlines()]
-    for run in runs:
-        assert run in timings.stored(run["benchmark"], **run["options"])
-        assert run["date"].startswith("20")
-        assert run["machine"]
-        assert {"python", "torch", "orthobook"} <= run["versions"].keys()
-        assert {"seed", "threads"} <= run["options"].keys()
-        for table in run["tables"].values():
+def test_every_stored_record_says_when_and_where_it_was_made():
+    for record in Store(timings.RESULTS).records():
+        assert record in timings.stored(record.run.benchmark, **record.run.options)
+        assert record.birth["date"].startswith("20")
+        assert {"python", "torch", "orthobook", "device", "cores"} <= record.birth.keys()
+        assert {"seed", "threads"} <= record.run.options.keys()
+        for table in record.result["tables"].values():
             for row in table.values():
                 for cell in row.values():
                     assert isinstance(cell, (str, int, float, list))
@@ -78,5 +76,5 @@ def test_what_is_not_stored_is_answered_with_what_is():
 def test_options_choose_among_stored_runs():
     chosen = timings.stored("training step", width=64, depth=100)
     assert len(chosen) > 1
-    assert all(run["options"]["width"] == 64 and run["options"]["depth"] == 100 for run in chosen)
-    assert {run["options"]["batch"] for run in chosen} == {32, 128, 1024}
+    assert all(record.run.options["width"] == 64 and record.run.options["depth"] == 100 for record in chosen)
+    assert {record.run.options["batch"] for record in chosen} == {32, 128, 1024}
