@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -68,7 +69,7 @@ def self_check(label: str, wrong: Mapping[str, Any]) -> Callable[[Callable[..., 
 def comparison(
     label: str,
     cases: Iterable[tuple[Any, ...]] | Callable[[], Iterable[tuple[Any, ...]]],
-    wrong: Mapping[str, Callable[..., Any]],
+    wrong: Mapping[str, Callable[..., Any] | dict[str, Any]],
     *,
     read: Callable[..., Tensor | float] | None = None,
     at: Callable[..., str] | None = None,
@@ -88,7 +89,7 @@ def comparison(
     cases
         Arguments, or a function that makes them.
     wrong
-        What is said of each mistake, with the function that makes it.
+        What is said of each mistake, with the function that makes it, or the options with which the right one does.
     read
         Takes what was returned and the case, and returns a number or a tensor; a number is read if it is left out.
     at
@@ -103,6 +104,9 @@ def comparison(
 
     def register(right: Callable[..., Any]) -> Callable[..., Any]:
         name = right.__name__
+        mistakes = {
+            fault: functools.partial(right, **how) if isinstance(how, dict) else how for fault, how in wrong.items()
+        }
 
         def run(answer: object) -> None:
             answer = function(name, answer)
@@ -115,11 +119,11 @@ def comparison(
                 if near(found, expected, within):
                     continue
                 where = at(found, *given) if at else ""
-                for fault, mistake in wrong.items():
+                for fault, mistake in mistakes.items():
                     require(not near(found, mistake(*exact), within), _joined(where, fault))
                 raise NotYet(_joined(where, otherwise(found, expected, *given)))
 
-        answers = {said: (answer,) for said, answer in {**wrong, **(further or {})}.items()}
+        answers = {said: (answer,) for said, answer in {**mistakes, **(further or {})}.items()}
         _register(label, SelfCheck((name,), run, answers, right))
         return right
 

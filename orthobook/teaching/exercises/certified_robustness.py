@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -88,11 +89,11 @@ def _roundabout(G: Tensor, z: Tensor, y: int) -> Tensor:
     "robust-exercise-affine",
     wrong={
         "the sign": lambda G, z, y: -_change(G, z, y),
-        "towards the second largest logit": lambda G, z, y: _change(G, z, y, second=True),
-        "the lead is no length": lambda G, z, y: _change(G, z, y, power=1),
-        "it falls at the rate": lambda G, z, y: _change(G, z, y, power=0),
-        "no class is level with y yet": lambda G, z, y: _change(G, z, y, times=0.5),
-        "you go too far": lambda G, z, y: _change(G, z, y, times=1.1),
+        "towards the second largest logit": partial(_change, second=True),
+        "the lead is no length": partial(_change, power=1),
+        "it falls at the rate": partial(_change, power=0),
+        "no class is level with y yet": partial(_change, times=0.5),
+        "you go too far": partial(_change, times=1.1),
         "times as long as the shortest": _roundabout,
     },
 )

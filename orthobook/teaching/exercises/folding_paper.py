@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -45,18 +47,16 @@ def _folds_flat(
 @self_check(
     "paper-exercise-flat",
     wrong={
-        "you say False for the directions 0°, 90°, 180°, 270°": lambda directions: _folds_flat(directions, last=False),
+        "you say False for the directions 0°, 90°, 180°, 270°": partial(_folds_flat, last=False),
         "every other angle, from the first, adds up to 210°": lambda directions: len(directions) % 2 == 0,
-        "the creases are not in order": lambda directions: _folds_flat(directions, ordered=False, modulo=False),
-        "a direction is the same with any multiple of 360° added": lambda directions: _folds_flat(
-            directions, modulo=False
-        ),
-        "where their number is odd, angles do not alternate": lambda directions: _folds_flat(directions, even=False),
+        "the creases are not in order": partial(_folds_flat, ordered=False, modulo=False),
+        "a direction is the same with any multiple of 360° added": partial(_folds_flat, modulo=False),
+        "where their number is odd, angles do not alternate": partial(_folds_flat, even=False),
         "every other angle adds up to 180°, with six creases as with four": lambda directions: (
             len(directions) == 4 and _folds_flat(directions)
         ),
         "up to rounding": lambda directions: _folds_flat(directions.float(), within=0.0),
-        "adds up to 181°": lambda directions: _folds_flat(directions, within=2.0),
+        "adds up to 181°": partial(_folds_flat, within=2.0),
     },
 )
 def _flat(folds_flat: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -41,21 +42,15 @@ def _first_wrong(found: Tensor, right: Tensor, *network: object) -> str:
     otherwise=_first_wrong,
     wrong={
         "your list begins at the top; x_0 comes first": lambda *network: gradients(*network).flip(0),
-        "you multiply by W where the chain rule has its transpose": lambda *network: gradients(
-            *network, step=lambda W, z, x, g: W @ (z.sign() * g)
-        ),
-        "this is the gradient of a network without folds: each layer's signs are missing": lambda *network: gradients(
-            *network, step=lambda W, z, x, g: W.mT @ g
-        ),
-        "you take the signs of the state; the fold is at W x + b": lambda *network: gradients(
-            *network, step=lambda W, z, x, g: W.mT @ (x.sign() * g)
-        ),
-        "the signs belong to the rows of W, the other side of W.T": lambda *network: gradients(
-            *network, step=lambda W, z, x, g: z.sign() * (W.mT @ g)
-        ),
-        "this is the gradient of ReLU: a fold turns a gradient around, it does not stop it": lambda *network: gradients(
-            *network, step=lambda W, z, x, g: W.mT @ ((z > 0) * g)
-        ),
+        "you multiply by W where the chain rule has its transpose": {"step": lambda W, z, x, g: W @ (z.sign() * g)},
+        "this is the gradient of a network without folds: each layer's signs are missing": {
+            "step": lambda W, z, x, g: W.mT @ g
+        },
+        "you take the signs of the state; the fold is at W x + b": {"step": lambda W, z, x, g: W.mT @ (x.sign() * g)},
+        "the signs belong to the rows of W, the other side of W.T": {"step": lambda W, z, x, g: z.sign() * (W.mT @ g)},
+        "this is the gradient of ReLU: a fold turns a gradient around, it does not stop it": {
+            "step": lambda W, z, x, g: W.mT @ ((z > 0) * g)
+        },
     },
     further={
         "gradients must return a list": lambda *network: iter(gradients(*network)),
@@ -94,11 +89,11 @@ def _iterated(M: Float[Tensor, "b n n"], *, steps: int = 60, scale: float | None
 @self_check(
     "deep-exercise-nearest",
     wrong={
-        "below √3": lambda M: _iterated(M, scale=1 / 1.4),
+        "below √3": partial(_iterated, scale=1 / 1.4),
         "yours are orthogonal, but not the nearest": lambda M: torch.linalg.qr(M).Q,
-        "what does the iteration make of one above √3": lambda M: _iterated(M, scale=1.0),
+        "what does the iteration make of one above √3": partial(_iterated, scale=1.0),
         "you return M as it is": lambda M: M,
-        "each iteration multiplies a small one by 3/2": lambda M: _iterated(M, steps=8),
+        "each iteration multiplies a small one by 3/2": partial(_iterated, steps=8),
         "have they been below √3": lambda M: 2 * polar(M),
     },
 )

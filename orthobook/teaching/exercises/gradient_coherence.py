@@ -14,19 +14,11 @@ from orthobook.theory.mean_field import mean_field
     at=lambda found, theta, depth: f"at the angle {theta} and {depth} layers",
     otherwise=lambda found, right, theta, depth: f" you find γ = {found:.4f}; the angle is in radians",
     wrong={
-        "those are ReLU layers, which drop what a fold turns round": lambda theta, depth: no_threshold(
-            theta, depth, loss=1, closing=1
-        ),
-        "a unit whose signs differ counts -1 in the trace, not 0": lambda theta, depth: no_threshold(
-            theta, depth, loss=1
-        ),
-        "the angle must move from layer to layer: a fold brings directions closer": lambda theta, depth: no_threshold(
-            theta, depth, closing=0
-        ),
-        "the signs of a layer depend on the angle before it, not after it": lambda theta, depth: no_threshold(
-            theta, depth, late=True
-        ),
-        "the angle closes up twice as fast as with ReLU": lambda theta, depth: no_threshold(theta, depth, closing=1),
+        "those are ReLU layers, which drop what a fold turns round": {"loss": 1, "closing": 1},
+        "a unit whose signs differ counts -1 in the trace, not 0": {"loss": 1},
+        "the angle must move from layer to layer: a fold brings directions closer": {"closing": 0},
+        "the signs of a layer depend on the angle before it, not after it": {"late": True},
+        "the angle closes up twice as fast as with ReLU": {"closing": 1},
     },
 )
 def no_threshold(theta: float, depth: int, loss: int = 2, closing: int = 2, *, late: bool = False) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -21,15 +22,11 @@ from orthobook.teaching.exercises._self_checks import comparison, function, near
     wrong={
         "that is what orthogonality adds; the factor counts the free step too, as 1": lambda *sizes: factor(*sizes) - 1,
         "that is for iterations of n × n matrices in a feedforward layer": lambda n, m, batch, k: 1 + k * n / batch,
-        "a step has more than three products a layer: V stands in it twice": lambda *sizes: factor(*sizes, step=6),
-        "a step has more than four products a layer; each place where V stands has a gradient of its own": (
-            lambda *sizes: factor(*sizes, step=8)
-        ),
-        "a step has one product more a layer: V has a gradient from each of its two places": lambda *sizes: factor(
-            *sizes, step=10
-        ),
-        "E² is a product too": lambda *sizes: factor(*sizes, square=0),
-        "E has m rows and m columns, so E² does not take n": lambda *sizes: factor(*sizes, gram=6, square=0),
+        "a step has more than three products a layer: V stands in it twice": {"step": 6},
+        "a step has more than four products a layer; each place where V stands has a gradient of its own": {"step": 8},
+        "a step has one product more a layer: V has a gradient from each of its two places": {"step": 10},
+        "E² is a product too": {"square": 0},
+        "E has m rows and m columns, so E² does not take n": {"gram": 6, "square": 0},
         "the retraction of a frame multiplies VᵀV, which is m × m; VVᵀ would be n × n": lambda n, m, batch, k: (
             1 + k * (4 * n**2 * m + 2 * n**3) / (12 * batch * n * m)
         ),
@@ -72,20 +69,14 @@ _MISTAKES: dict[str, _Gradients] = {
         _way_back(*given)[0] / len(given[-1]),
         _way_back(*given)[1] / len(given[-1]),
     ),
-    "on the way back a row is multiplied by W_l, not by its transpose": lambda *given: _way_back(
-        *given, transposed=True
+    "on the way back a row is multiplied by W_l, not by its transpose": partial(_way_back, transposed=True),
+    "the slopes σ'(z) are missing: they turn the sign where an absolute value folds": partial(
+        _way_back, slopes=torch.ones_like
     ),
-    "the slopes σ'(z) are missing: they turn the sign where an absolute value folds": lambda *given: _way_back(
-        *given, slopes=torch.ones_like
-    ),
-    "g is the gradient at x_L, behind the last σ: the last layer has slopes too": lambda *given: _way_back(
-        *given, last=False
-    ),
-    "the state before a layer is |z|, not z": lambda *given: _way_back(
-        *given, before=lambda z, x0: torch.cat([x0[None], z[:-1]])
-    ),
-    "the gradient at W_l needs the state before layer l, not the one after it": lambda *given: _way_back(
-        *given, before=lambda z, x0: z.abs()
+    "g is the gradient at x_L, behind the last σ: the last layer has slopes too": partial(_way_back, last=False),
+    "the state before a layer is |z|, not z": partial(_way_back, before=lambda z, x0: torch.cat([x0[None], z[:-1]])),
+    "the gradient at W_l needs the state before layer l, not the one after it": partial(
+        _way_back, before=lambda z, x0: z.abs()
     ),
 }
 
@@ -95,7 +86,7 @@ _MISTAKES: dict[str, _Gradients] = {
     wrong={
         **_MISTAKES,
         "way_back must return two things": lambda *given: _way_back(*given)[0],
-        "counted from 0, in the layers [0, 1, 2]": lambda *given: _way_back(*given, slopes=lambda z: (z > 0).to(z)),
+        "counted from 0, in the layers [0, 1, 2]": partial(_way_back, slopes=lambda z: (z > 0).to(z)),
         "that at b is not the sum of the rows of h": lambda *given: (_way_back(*given)[0], _way_back(*given)[1] / 5),
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -23,7 +24,7 @@ def _quotient(k: int, ratio: float = 0.9 / 0.999, *, corrected: bool = True) -> 
 @self_check(
     "init-exercise-adam",
     wrong={
-        "the bias corrections are left out": lambda k: _quotient(k, corrected=False),
+        "the bias corrections are left out": partial(_quotient, corrected=False),
         "the sum at k = 1 has a single term": lambda k: 7.27,
         "at k = 1 the quotient is g/|g|, and you give 2": lambda k: 2 * _quotient(k),
         "which equal gradients give": lambda k: 1.0,
@@ -67,11 +68,11 @@ def _stretched(
     "init-exercise-aligned",
     wrong={
         "your layers are orthogonal": lambda Q, delta: Q,
-        "whose eigenvalues are the squares of the singular values": lambda Q, delta: _stretched(Q, delta, root=1.0),
+        "whose eigenvalues are the squares of the singular values": partial(_stretched, root=1.0),
         "and δ = 0.2 is asked for": lambda Q, delta: _stretched(Q, 2 * delta),
         "the first matrix acts first": lambda Q, delta: _stretched(Q.flip(0), delta).flip(0),
-        "layers stretch unrelated directions": lambda Q, delta: _stretched(Q, delta, follow=False),
-        "one of two is attained": lambda Q, delta: _stretched(Q, delta, shrink=False),
+        "layers stretch unrelated directions": partial(_stretched, follow=False),
+        "one of two is attained": partial(_stretched, shrink=False),
         "Q_l is not the orthogonal matrix nearest": lambda Q, delta: _stretched(
             torch.eye(Q.shape[-1], dtype=Q.dtype).expand_as(Q), delta
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -85,9 +86,9 @@ def _factors(
             *(factor.T if i == 1 else factor for i, factor in enumerate(_factors(*layer))),
         ),
         "your scale is not the scale from which": lambda *layer: (*_factors(*layer)[:3], 2 * _factors(*layer)[3]),
-        "columns of B are not orthogonal": lambda *layer: _factors(*layer, conditions=("kernel", "isometry")),
-        "a layer with MV ≠ 0": lambda *layer: _factors(*layer, conditions=("columns", "isometry")),
-        "R is twice an orthogonal matrix": lambda *layer: _factors(*layer, conditions=("columns", "kernel")),
+        "columns of B are not orthogonal": partial(_factors, conditions=("kernel", "isometry")),
+        "a layer with MV ≠ 0": partial(_factors, conditions=("columns", "isometry")),
+        "R is twice an orthogonal matrix": partial(_factors, conditions=("columns", "kernel")),
         "rows of C are too long": lambda A, B, C, slopes: _factors(
             A, B, functional.normalize(C) / ((slopes[0] - slopes[1]) / 2 * B).norm(dim=0)[:, None], slopes
         ),

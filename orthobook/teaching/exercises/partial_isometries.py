@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -45,11 +46,11 @@ def _of_product(choose: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[
     wrong={
         "your basis vectors are rows; columns are asked for": lambda W, flat: _equations(W, flat).mT,
         "is it what is lost, not kept": _of_product(lambda U, Vh, ones: Vh[~ones].mT),
-        "the later layers cost some as well": lambda W, flat: _equations(W, flat, layers=1),
-        "each flat unit costs one, while there are any": lambda W, flat: _equations(W, flat, layers=2),
+        "the later layers cost some as well": partial(_equations, layers=1),
+        "each flat unit costs one, while there are any": partial(_equations, layers=2),
         "the columns are not orthonormal": lambda W, flat: 2 * _equations(W, flat),
         "your vectors are what arrives at the end": _of_product(lambda U, Vh, ones: U[:, ones]),
-        "layer 2 shortens a combination": lambda W, flat: _equations(W, flat, carried=False),
+        "layer 2 shortens a combination": partial(_equations, carried=False),
     },
 )
 def _kept(kept: object) -> None:
@@ -99,16 +100,10 @@ def _survives(basis: Float[Tensor, "n d"], W: Float[Tensor, "depth n n"], flat: 
     wrong={
         "that is the number of units in use": lambda *given: 64 * given[-1] - predicted_flat(*given),
         "that is a share of units, and a layer has 64": lambda *given: predicted_flat(*given) / 64,
-        "q is a mean square, so that the threshold in units of its root is τ/√q": lambda *given: predicted_flat(
-            *given, power=1.0
-        ),
-        "q moves from layer to layer, as flattening shortens the state": lambda *given: predicted_flat(
-            *given, moves=False
-        ),
-        "a flat unit does not put out 0 but -τ": lambda *given: predicted_flat(*given, output=False),
-        "the units in use have lost one tail, so their mean square is not q": lambda *given: predicted_flat(
-            *given, tail=False
-        ),
+        "q is a mean square, so that the threshold in units of its root is τ/√q": {"power": 1.0},
+        "q moves from layer to layer, as flattening shortens the state": {"moves": False},
+        "a flat unit does not put out 0 but -τ": {"output": False},
+        "the units in use have lost one tail, so their mean square is not q": {"tail": False},
         "that is the last layer alone; all layers count": lambda q, tau, depth: (
             predicted_flat(q, tau, depth) - predicted_flat(q, tau, depth - 1)
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -39,7 +40,7 @@ def _repaired_elsewhere(W2: Tensor, slopes: tuple[float, float]) -> tuple[Tensor
         "repair must return two things": lambda W2, slopes: _repaired(W2, slopes)[1],
         "it has a row for each unit": lambda W2, slopes: (torch.eye(5), W2),
         "you keep A = I": lambda W2, slopes: (torch.eye(5), _repaired(W2, slopes)[1]),
-        "(Mᵀuᵢ ≠ 0)": lambda W2, slopes: _repaired(W2, slopes, length=2.0),
+        "(Mᵀuᵢ ≠ 0)": partial(_repaired, length=2.0),
         "at the slopes 1 and 0 M = A + cBC": lambda W2, slopes: (torch.zeros(5, 5), _repaired(W2, slopes)[1]),
         "A moves directions": _repaired_elsewhere,
     },

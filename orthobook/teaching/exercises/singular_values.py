@@ -24,19 +24,13 @@ def _network() -> Iterator[tuple[Tensor, ...]]:
     otherwise=lambda *_: "your J is not the derivative of x_L with respect to x₀, for 3 layers of width 4",
     wrong={
         "your J is the transpose of the Jacobian": lambda W, b, x: tanh_jacobian(W, b, x).mT,
-        "you multiply the layers from the right; the product is J_L ⋯ J₁": lambda W, b, x: tanh_jacobian(
-            W, b, x, product=lambda factor, J: J @ factor
-        ),
-        "the slopes are on the wrong side: D_l W_l multiplies the rows of W_l": lambda W, b, x: tanh_jacobian(
-            W, b, x, product=lambda factor, J: factor @ J, rows=False
-        ),
-        "your slopes are 1 − z² with z before tanh; they are 1 − tanh²": lambda W, b, x: tanh_jacobian(
-            W, b, x, slope=lambda z: 1 - z**2
-        ),
-        "your slopes apply tanh twice: the layer's output is tanh already": lambda W, b, x: tanh_jacobian(
-            W, b, x, slope=lambda z: 1 - z.tanh().tanh() ** 2
-        ),
-        "you leave out the slopes": lambda W, b, x: tanh_jacobian(W, b, x, slope=torch.ones_like),
+        "you multiply the layers from the right; the product is J_L ⋯ J₁": {"left": False},
+        "the slopes are on the wrong side: D_l W_l multiplies the rows of W_l": {"rows": False},
+        "your slopes are 1 − z² with z before tanh; they are 1 − tanh²": {"slope": lambda z: 1 - z**2},
+        "your slopes apply tanh twice: the layer's output is tanh already": {
+            "slope": lambda z: 1 - z.tanh().tanh() ** 2
+        },
+        "you leave out the slopes": {"slope": torch.ones_like},
         "you leave out the biases": lambda W, b, x: tanh_jacobian(W, 0 * b, x),
         "one layer is missing: the last": lambda W, b, x: tanh_jacobian(W[:-1], b[:-1], x),
         "one layer is missing: the first": lambda W, b, x: tanh_jacobian(W[1:], b[1:], (W[0] @ x + b[0]).tanh()),
@@ -47,15 +41,16 @@ def tanh_jacobian(
     biases: Float[Tensor, "L n"],
     x: Float[Tensor, " n"],
     slope: Callable[[Tensor], Tensor] = lambda z: 1 - z.tanh() ** 2,
-    product: Callable[[Tensor, Tensor], Tensor] = torch.matmul,
     *,
+    left: bool = True,
     rows: bool = True,
 ) -> Float[Tensor, "n n"]:
-    """Return the Jacobian of a tanh network; a slope at z, another product or scaled columns make mistakes."""
+    """Return the Jacobian of a tanh network; another slope, factors on the right or scaled columns are mistakes."""
     J = torch.eye(len(x), dtype=x.dtype)
     for W, b in zip(weights, biases, strict=True):
         z = W @ x + b
-        J = product((slope(z)[:, None] if rows else slope(z)) * W, J)
+        factor = (slope(z)[:, None] if rows else slope(z)) * W
+        J = factor @ J if left else J @ factor
         x = z.tanh()
     return J
 
@@ -97,9 +92,7 @@ def _extreme(extreme_gradients: object) -> None:
     at=lambda found, n, depth: f"at width {n} and depth {depth} you have {found:.4f}",
     wrong={
         ", which is α alone; the variance is α − β": lambda n, depth: _alpha_beta(n, depth)[0],
-        "the equation for β needs the α of the layer before, which you have overwritten": lambda n, depth: variance_at(
-            n, depth, one_by_one=True
-        ),
+        "the equation for β needs the α of the layer before, which you have overwritten": {"one_by_one": True},
         "one layer too few": lambda n, depth: variance_at(n, depth - 1),
         "one layer too many": lambda n, depth: variance_at(n, depth + 1),
         "the variance is not divided by the squared mean here": lambda n, depth: (
