@@ -80,7 +80,8 @@ def comparison(
     """Register a function as the right answer of an exercise, and compare a student's function with it.
 
     An answer that differs is compared with the wrong ones: what is said is where it was found, and the first mistake
-    that gives the same. The answer's tensors have the default type; right and wrong are computed in float64.
+    that gives the same. A student's function is given float32 tensors in the default type; right and wrong are computed
+    in float64.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def comparison(
         def run(answer: object) -> None:
             answer = function(name, answer)
             for case in cases() if callable(cases) else cases:
-                given = [_each_tensor(Tensor.to, value, torch.get_default_dtype()) for value in case]
+                given = [_each_tensor(_in_default_type, value) for value in case]
                 value = answer(*(_each_tensor(Tensor.clone, value) for value in given))
                 found = read(value, *given) if read else number(_call(name, given), value)
                 exact = [_each_tensor(Tensor.double, value) for value in given]
@@ -137,11 +138,16 @@ def _register(label: str, check: SelfCheck) -> None:
     CHECKS[label] = check
 
 
-def _each_tensor(change: Callable[..., Tensor], value: Any, *how: Any) -> Any:
-    """Change a tensor, or the tensors of a list, of an argument, and leave others as they are."""
+def _each_tensor(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Change an argument that is a tensor or a list of tensors, and leave others as they are."""
     if isinstance(value, list):
-        return [_each_tensor(change, entry, *how) for entry in value]
-    return change(value, *how) if isinstance(value, Tensor) else value
+        return [_each_tensor(change, entry) for entry in value]
+    return change(value) if isinstance(value, Tensor) else value
+
+
+def _in_default_type(given: Tensor) -> Tensor:
+    """Return a tensor in the default type, or in float64 if it is given so."""
+    return given.to(torch.get_default_dtype()) if given.dtype == torch.float32 else given
 
 
 def _call(name: str, given: Iterable[object]) -> str:
