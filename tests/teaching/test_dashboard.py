@@ -241,7 +241,7 @@ def test_a_bad_value_is_answered_in_words_before_the_start(training, change, wor
 
 def test_an_empty_field_means_the_default_that_it_shows(training):
     training.learning_rate.value = training.steps.value = ""
-    _, config = training._described_training()
+    _, config = training._check()
     assert config == ob.TrainingConfig()
     assert float(training.learning_rate.placeholder) == config.learning_rate
     assert training.steps.placeholder == str(config.steps)
@@ -378,17 +378,9 @@ def test_the_time_that_is_left_is_said_while_a_run_goes_on():
     run = _run.Run(_base.Choice(), ob.TrainingConfig())
     assert "left" not in _training._described(run, before=False)
     run.state, run.remaining = "training", 90.0
-    assert _training._described(run, before=False).endswith("step 0 of 300, about 90 s left")
+    assert _training._described(run, before=False).endswith("step 0 of 300, 01:30 left")
     run.state = "stopped"
     assert "left" not in _training._described(run, before=False)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.4, "less than a second"), (7.4, "about 7 s"), (150, "about 2 minutes"), (36_000, "about 10 hours")],
-)
-def test_times_are_said_in_words(seconds, words):
-    assert _training.in_words(seconds) == words
 
 
 @pytest.mark.parametrize("spent", [0.01, 1.0])

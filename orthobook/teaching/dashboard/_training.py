@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import ipywidgets as widgets
 import numpy as np
+from tqdm import tqdm
 
 from orthobook.data import data_sets
 from orthobook.data.sources import SOURCES, is_stored
@@ -161,17 +162,14 @@ class TrainingDashboard(Dashboard):
 
     # --- what the reader does ---
 
-    def _described_training(self) -> tuple[Choice, TrainingConfig]:
-        choice = self.network.choice(data=self.data.value, device=self.device.value)
-        typed = {"learning_rate": self.learning_rate.value, "steps": self.steps.value}
-        values = {name: option_value(name, text) for name, text in typed.items()}
-        chosen = {name: value for name, value in values.items() if value is not None}
-        return choice, TrainingConfig(mode=self.mode.value, **chosen)
-
     def _check(self) -> tuple[Choice, TrainingConfig] | None:
-        """Return what the controls describe, or say what is wrong with it."""
+        """Return the network and the training that the controls describe, or say what is wrong with them."""
+        typed = {"learning_rate": self.learning_rate.value, "steps": self.steps.value}
         try:
-            choice, config = self._described_training()
+            choice = self.network.choice(data=self.data.value, device=self.device.value)
+            values = {name: option_value(name, text) for name, text in typed.items()}
+            chosen = {name: value for name, value in values.items() if value is not None}
+            config = TrainingConfig(mode=self.mode.value, **chosen)
         except ValueError as error:
             self.remark.value = complaint(error)
             return None
@@ -239,15 +237,8 @@ def _described(run: Run, *, before: bool) -> str:
     # the step at which it failed was not taken
     reached = len(run.history) + isinstance(run.error, TrainingDiverged)
     last = f", loss {run.history[-1].loss:.3f}, accuracy {run.history[-1].accuracy:.2f}" if run.history else ""
-    left = f", {in_words(run.remaining)} left" if run.active and run.remaining is not None else ""
+    left = f", {tqdm.format_interval(run.remaining)} left" if run.active and run.remaining is not None else ""
     return f"{what}: {state}, step {reached} of {run.config.steps}{'' if run.error else last}{left}"
-
-
-def in_words(seconds: float) -> str:
-    """Return a time in words, in seconds, minutes or hours."""
-    if seconds < 100:
-        return f"about {seconds:.0f} s" if seconds >= 1 else "less than a second"
-    return f"about {seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"about {seconds / 3600:.0f} hours"
 
 
 def _remark(run: Run) -> str:
