@@ -21,7 +21,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-CHAPTER = Path(__file__).parents[1] / "book" / "going-deep.ipynb"
+CHAPTER = Path(__file__).parents[2] / "book" / "going-deep.ipynb"
 LIMIT = 180  # seconds to wait for a condition, on a slow and busy machine too
 
 # ipywidgets 7.7 with the front end that pip chooses for it, which is one for JupyterLab 3 and 4
@@ -173,9 +173,7 @@ def progress(text: str) -> list[tuple[str, str, int]]:
 def test_a_student_trains_pauses_stops_and_compares(notebook, widgets):
     book = notebook("import orthobook as ob\nob.dashboard.training()", VERSION, TRAINING_THREADS)
     book.run(0)
-    until(lambda: "Will take" in book.said(0))  # the estimate, before the start
     book.fill("steps", "100000")  # no machine comes to the end before the test does
-    until(lambda: "more than a minute" in book.said(0))
 
     def latest():
         return progress(book.said(0))[-1]
@@ -188,6 +186,7 @@ def test_a_student_trains_pauses_stops_and_compares(notebook, widgets):
     assert latest()[:2] == ("shifted-fold", "training")
     before, step = curves(), latest()[2]
     until(lambda: latest()[2] > step and curves() != before)  # the curves grow
+    until(lambda: " left" in book.said(0))
 
     book.run(1)  # the kernel answers meanwhile
     assert f"'{widgets[0]}." in book.said(1)
@@ -263,20 +262,6 @@ def test_sliders_move_the_spectrum(notebook):
     book.page.get_by_label("architecture").select_option("shifted-fold")
     until(lambda: "shifted-fold, 50 layers" in book.said(0))
     assert book.page.locator("svg[role=img]").inner_html() != before
-
-
-def test_a_layer_is_judged_as_it_is_typed(notebook):
-    book = notebook("import orthobook as ob\nob.dashboard.layer()")
-    book.run(0)
-    until(lambda: "The Jacobian is orthogonal" in book.said(0))
-    chosen = book.page.get_by_label("example")
-    assert chosen.input_value() == "modified residual layer"
-    book.fill("B: n rows of m", "-0.5\n-0.8")
-    until(lambda: "The Jacobian is not orthogonal" in book.said(0))
-    assert "linear" in book.said(0)
-    until(lambda: chosen.input_value() == "your own")
-    for label in ("A: n rows of n", "C: m rows of n", "slopes of σ"):
-        assert book.page.get_by_label(label).count() == 1
 
 
 def test_a_run_goes_on_while_it_is_out_of_sight(notebook):

@@ -1,16 +1,22 @@
 """The self-checks of the exercises: right answers pass, typical wrong ones are told what is wrong with them."""
 
+import ast
 import re
+import traceback
+from pathlib import Path
 
-import exercise_answers
 import pytest
 import torch
-from exercise_answers import RIGHT, WRONG
+from exercise_answers import RIGHT
 
+import orthobook as ob
 from orthobook.teaching import exercises
 from orthobook.teaching.exercises import _self_checks as self_checks
+from orthobook.teaching.exercises import nearly_orthogonal
+from orthobook.teaching.exercises._self_checks import CHECKS
 
-exercise_answers.load()
+FILES = sorted(path for path in Path(exercises.__file__).parent.glob("*.py") if not path.name.startswith("_"))
+COMPARISONS = [label for label, check in CHECKS.items() if check.right]
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["float32", "float64"], autouse=True)
@@ -22,29 +28,83 @@ def default_dtype(request):
     torch.set_default_dtype(before)
 
 
+def test_every_exercise_has_an_independent_right_answer():
+    assert set(RIGHT) == set(exercises.labels())
+
+
 @pytest.mark.parametrize("label", exercises.labels())
 def test_right_answers_pass(label):
-    assert RIGHT[label], f"{label} has no right answer among tests/exercise_answers"
-    for answer in RIGHT[label]:
-        verdict = exercises.check(label, *answer)
-        assert verdict, verdict
-        assert repr(verdict) == "Right."
+    verdict = exercises.check(label, *RIGHT[label])
+    assert verdict, verdict
+    assert repr(verdict) == "Right."
 
 
-@pytest.mark.parametrize("label", exercises.labels())
-def test_typical_wrong_answers_are_told_what_is_wrong(label):
-    assert len(WRONG[label]) >= 3, f"{label} has {len(WRONG[label])} wrong answers among tests/exercise_answers"
+@pytest.mark.parametrize("label", COMPARISONS)
+def test_the_function_with_which_answers_are_compared_passes(label):
+    assert exercises.check(label, CHECKS[label].right)
+
+
+@pytest.mark.parametrize(("label", "said"), [(label, said) for label, check in CHECKS.items() for said in check.wrong])
+def test_each_wrong_answer_is_told_what_is_wrong(label, said):
+    verdict = exercises.check(label, *CHECKS[label].wrong[said])
+    assert not verdict
+    assert said in verdict.fault
+
+
+@pytest.mark.parametrize("label", COMPARISONS)
+def test_an_answer_that_no_mistake_gives_is_still_wrong(label):
+    def off(*case):
+        right = CHECKS[label].right(*case)
+        return tuple(2 * x + 3 for x in right) if isinstance(right, tuple) else 2 * right + 3
+
+    assert [frame.name for frame in refusal(CHECKS[label], (off,))][-2:] != ["run", "require"]  # as for a mistake
+
+
+@pytest.mark.parametrize("label", COMPARISONS)
+def test_an_answer_of_another_shape_is_told_so(label):
+    def stacked(*case):
+        right = CHECKS[label].right(*case)
+        return torch.stack([torch.as_tensor(right)] * 7)
+
+    assert re.search("shape|return|numbers", exercises.check(label, stacked).fault)
+
+
+@pytest.mark.parametrize("label", [label for label, answer in RIGHT.items() if callable(answer[0])])
+def test_a_function_that_returns_nothing_is_told_so(label):
+    assert not exercises.check(label, lambda *_: None)
+
+
+def test_an_exercise_knows_three_mistakes_or_more():
+    assert [label for label, check in CHECKS.items() if len(check.wrong) < 3] == []
+
+
+@pytest.mark.parametrize("default_dtype", [torch.float32], indirect=True)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_everything_that_a_check_says_is_said_of_a_wrong_answer(path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    saying = {call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "require"}
     said = set()
-    for words, answer in WRONG[label]:
-        verdict = exercises.check(label, *answer)
-        assert not verdict, f"{words}: {answer}"
-        assert words in repr(verdict)
-        said.add(verdict.fault)
-    assert len(said) >= 3, f"{label} says only {said}"
+    for check in CHECKS.values():
+        if check.run.__module__.endswith(path.stem) or (check.right and check.right.__module__.endswith(path.stem)):
+            for answer in check.wrong.values():
+                said |= {frame.lineno for frame in refusal(check, answer) if frame.filename == str(path)}
+    assert sorted(saying - said) == []
 
 
-def test_answers_belong_to_exercises():
-    assert set(RIGHT) | set(WRONG) <= set(exercises.labels())
+def refusal(check, answer):
+    """Return the calls that were under way when an answer was refused."""
+    with pytest.raises(exercises.NotYet) as fault:
+        check.run(*answer)
+    return traceback.extract_tb(fault.value.__traceback__)
+
+
+def test_the_mean_logarithm_from_states_is_that_of_the_singular_values(generator):
+    net = ob.build("smooth-fold", depth=5, width=12, inputs=12, classes=2, threshold=0.5, epsilon=0.2).double()
+    x = torch.randn(3, 12, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        states = [state.clone() for state in net.states(x)]
+    right = ob.singular_values(net, x).log().mean(dim=1)
+    assert (nearly_orthogonal.mean_log(states, 0.5, 0.2) - right).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("nothing", [..., None])
@@ -73,7 +133,7 @@ def test_errors_of_a_students_function_are_shown_as_they_are():
 
 def test_a_label_has_one_check():
     with pytest.raises(ValueError, match="'layer-exercise-count' has a self-check already"):
-        self_checks.self_check("layer-exercise-count")(print)
+        self_checks.self_check("layer-exercise-count", {})(lambda answer: None)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import ipywidgets as widgets
 import torch
@@ -36,6 +36,34 @@ RANGES: Mapping[str, tuple[float, float, float]] = {
 }
 
 load_once = functools.lru_cache(maxsize=2)(load)
+
+
+class Size(NamedTuple):
+    """What counts as the size of a layer, and which sizes the controls offer."""
+
+    name: str  # as the control calls it
+    offered: tuple[int, ...]
+    first: int
+    arguments: Callable[[int, Dataset], dict[str, Any]]  # of ``ob.build``, for a size and the data
+
+
+WIDTH = Size(
+    "width",
+    (2, 4, 8, 16, 32, 64, 128, 256),
+    64,
+    lambda width, data: {"width": width, "inputs": data.train.images.shape[1]},
+)
+CHANNELS = Size(
+    "channels",
+    (4, 8, 16),
+    8,
+    lambda channels, data: {"channels": channels, "image_shape": data.image_shape},
+)
+
+
+def size_of(architecture: str) -> Size:
+    """Return what the size of an architecture's layers is: channels for images, else the width."""
+    return CHANNELS if architecture in architectures("image") else WIDTH
 
 
 class Dashboard(ABC):
@@ -98,7 +126,7 @@ class Choice:
 
     architecture: str = "shifted-fold"
     depth: int = 100
-    width: int = 64  # channels, if the architecture is one for images
+    size: int = WIDTH.first  # what it counts, width or channels, is for the architecture to say
     seed: int = 0
     data: str = "fashion-mnist-small"
     device: str = "cpu"
@@ -106,17 +134,14 @@ class Choice:
 
     def build(self, data: Dataset) -> DeepNetwork:
         """Return the network, for images of a data set; ValueError as ``ob.build``."""
-        sizes: dict[str, Any] = {"width": self.width, "inputs": data.train.images.shape[1]}
-        if self.architecture in architectures("image"):
-            sizes = {"channels": self.width, "image_shape": data.image_shape}
+        sizes = size_of(self.architecture).arguments(self.size, data)
         more = {**sizes, "seed": self.seed, "device": self.device, **self.options}
         return build(self.architecture, depth=self.depth, classes=len(data.classes), **more)
 
     def __str__(self) -> str:
-        size = "channels" if self.architecture in architectures("image") else "width"
         chosen = "".join(f", {name} {value:g}" for name, value in self.options.items())
         layers = f"{self.depth} layer{'s' if self.depth > 1 else ''}"
-        return f"{self.architecture}, {layers}, {size} {self.width}{chosen}"
+        return f"{self.architecture}, {layers}, {size_of(self.architecture).name} {self.size}{chosen}"
 
 
 def control(kind: type[widgets.Widget], label: str, **traits: Any) -> widgets.Widget:
@@ -147,7 +172,6 @@ class NetworkControls:
     """Controls that describe a network, architecture, depth, width and its options, and others that go with them."""
 
     DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-    WIDTHS: Mapping[bool, tuple[int, ...]] = {False: (2, 4, 8, 16, 32, 64, 128, 256), True: (4, 8, 16)}
 
     def __init__(
         self,
@@ -160,11 +184,12 @@ class NetworkControls:
     ) -> None:
         self.architecture = control(widgets.Dropdown, "architecture", options=names, value=choice.architecture)
         self.depth, self._others = depth, others
-        self.width = control(
+        self._size = size_of(choice.architecture)
+        self.size = control(
             widgets.SelectionSlider,
-            "width",
-            options=self.WIDTHS[False],
-            value=choice.width,
+            self._size.name,
+            options=self._size.offered,
+            value=choice.size,
             continuous_update=live,
         )
         self.options: dict[str, widgets.Widget] = {}
@@ -177,7 +202,7 @@ class NetworkControls:
     def on_change(self, listener: Any) -> None:
         """Call ``listener()`` whenever a control has been moved."""
         self._listeners.append(listener)
-        for one in (self.architecture, self.depth, self.width, *self.options.values(), *self._others):
+        for one in (self.architecture, self.depth, self.size, *self.options.values(), *self._others):
             one.observe(self._tell, "value")
 
     def _tell(self, change: Any) -> None:
@@ -190,22 +215,20 @@ class NetworkControls:
         self.options = option_controls(name, live=self._live)
         for one in self.options.values():
             one.observe(self._tell, "value")
-        images = name in architectures("image")
-        if self.width.description != ("channels" if images else "width"):
-            self.width.description = "channels" if images else "width"
-            self.width.options = self.WIDTHS[images]
-            self.width.value = 8 if images else 64
-        shown = [self.architecture, self.depth, self.width, *self.options.values(), *self._others]
+        if size_of(name) is not self._size:
+            self._size = size_of(name)
+            self.size.description, self.size.options, self.size.value = self._size[:3]
+        shown = [self.architecture, self.depth, self.size, *self.options.values(), *self._others]
         self.box.children = [columns(shown, 290)]
 
     def choice(self, **more: Any) -> Choice:
         """Return what the controls describe; ValueError for an option that is no number or does not fit the network."""
         options = {name: option_value(name, one.value) for name, one in self.options.items()}
         chosen = {name: value for name, value in options.items() if value is not None}
-        name, depth, width = self.architecture.value, self.depth.value, self.width.value
-        if name not in architectures("image"):  # where the width is found only with the images
-            block(name, **chosen).resolve(depth, width)
-        return Choice(architecture=name, depth=depth, width=width, options=chosen, **more)
+        name, depth, size = self.architecture.value, self.depth.value, self.size.value
+        if self._size is WIDTH:  # the width of feature maps is found only with the images
+            block(name, **chosen).resolve(depth, size)
+        return Choice(architecture=name, depth=depth, size=size, options=chosen, **more)
 
 
 def option_controls(architecture: str, *, live: bool = False) -> dict[str, widgets.Widget]:
@@ -213,7 +236,7 @@ def option_controls(architecture: str, *, live: bool = False) -> dict[str, widge
     found: dict[str, widgets.Widget] = {}
     for option in fields(block(architecture)):
         name, default = option.name, option.default  # each has one, or block() would have failed
-        if name in ("channels", "downsampling") or not isinstance(default, (int, float, type(None))):
+        if name in (CHANNELS.name, "downsampling") or not isinstance(default, (int, float, type(None))):
             continue
         if default is None:
             found[name] = control(

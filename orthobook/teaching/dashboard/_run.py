@@ -26,7 +26,7 @@ from orthobook.networks import DeepNetwork
 from orthobook.teaching.dashboard._base import Choice, load_once
 from orthobook.training import Measurement, TrainingConfig, TrainingDiverged, train
 
-__all__ = ["SHARE", "Look", "Pace", "Run", "look_at", "no_probe"]
+__all__ = ["Look", "Pace", "Run", "look_at"]
 
 State = Literal[
     "waiting", "loading the data", "building the network", "training", "paused", "stopped", "finished", "failed"
@@ -34,9 +34,7 @@ State = Literal[
 SHARE = 1 / 4  # of a run's time, at most, for looking and drawing
 RATE = 0.2  # seconds between two pictures, at least
 FEW_COORDINATES = 256  # up to this width a look takes four images, beyond it one
-
-no_probe = threading.Event()  # cleared while a probe measures how long a run will take; runs wait for it
-no_probe.set()
+TIMED = 10  # steps, after which a run knows how long it takes
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Pace:
         self._next = max(start + RATE, end + (end - start) * (1 - SHARE) / SHARE)
 
 
-class Run:
+class Run(threading.Thread):
     """One training run in the background; its attributes may be read from any thread.
 
     Parameters
@@ -97,19 +95,22 @@ class Run:
         waiting, loading the data, building the network, training, paused, stopped, finished or failed.
     error : Exception or None
         Why it failed.
+    remaining : float or None
+        About how many seconds it will still take; None before enough steps are taken to say.
     """
 
     def __init__(self, choice: Choice, config: TrainingConfig, show: Callable[[], None] = lambda: None) -> None:
+        # a daemon: a kernel that is shut down waits for no run
+        super().__init__(name="orthobook training", daemon=True)
         self.choice, self.config, self._show = choice, config, show
         self.history: list[Measurement] = []
         self.look: Look | None = None
         self.state: State = "waiting"
         self.error: Exception | None = None
+        self.remaining: float | None = None
         self._stopping, self._going = threading.Event(), threading.Event()
         self._going.set()
-        # a daemon: a kernel that is shut down waits for no run
-        self._thread = threading.Thread(target=self.go, name="orthobook training", daemon=True)
-        self._before: Run | None = None
+        self._before: list[Run] = []
 
     @property
     def active(self) -> bool:
@@ -131,10 +132,10 @@ class Run:
         """Whether the loss is more than twice what it was at first: more than batches differ."""
         return len(self.history) > 0 and self.history[-1].loss > 2 * self.history[0].loss
 
-    def start(self, after: Run | None = None) -> None:
-        """Train in the background, as soon as another run has come to its end."""
-        self._before = after
-        self._thread.start()
+    def start(self) -> None:
+        """Train in the background, as soon as the runs that go on in this kernel have ended, as they are told to."""
+        self._before = end_all()
+        super().start()
 
     def pause(self) -> None:
         """Wait after the present step."""
@@ -149,16 +150,11 @@ class Run:
         self._stopping.set()
         self._going.set()
 
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for the end."""
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-
-    def go(self) -> None:
+    def run(self) -> None:
         """Train to the end, or until it is stopped."""
-        if self._before is not None:
-            self._before.join()
-            self._before = None
+        for other in self._before:
+            other.join()
+        self._before = []
         try:
             self._train()
             self.state = "finished" if len(self.history) == self.config.steps else "stopped"
@@ -182,21 +178,35 @@ class Run:
         self.state = "training"
         pace.spend(picture)
         steps = train(net, data, self.config, progress=False)
-        while no_probe.wait() and not self.stopping:
+        start = time.perf_counter()
+        while not self.stopping:
             if not self._going.is_set():
+                paused = time.perf_counter()
                 self.state = "paused"
                 picture()
                 self._going.wait()
                 self.state = "training"
+                start += time.perf_counter() - paused
                 continue
             measurement = next(steps, None)
             if measurement is None:
                 picture()
                 break
             self.history.append(measurement)
+            taken = len(self.history)
+            if taken >= TIMED:
+                self.remaining = (time.perf_counter() - start) / taken * (self.config.steps - taken)
             if pace.due():
                 pace.spend(picture)
 
     def _enter(self, state: State) -> None:
         self.state = state
         self._show()
+
+
+def end_all() -> list[Run]:
+    """Ask all runs that go on in this kernel to end, and return them."""
+    going_on = [thread for thread in threading.enumerate() if isinstance(thread, Run)]
+    for run in going_on:
+        run.stop()
+    return going_on

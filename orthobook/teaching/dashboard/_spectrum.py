@@ -72,7 +72,7 @@ class SpectrumDashboard(Dashboard):
         )
 
     def _widget(self) -> widgets.Widget:
-        names = tuple(name for name in architectures() if name not in architectures("image"))
+        names = architectures("square") + architectures("rectangular")
         depth = control(widgets.IntSlider, "depth", value=self.choice.depth, min=1, max=DEEPEST)
         self.seed = control(widgets.IntSlider, "seed", value=self.choice.seed, min=0, max=20)
         self.network = NetworkControls(self.choice, names, depth, [self.seed], live=True)

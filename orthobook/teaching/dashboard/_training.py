@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import ipywidgets as widgets
 import numpy as np
+from tqdm import tqdm
 
 from orthobook.data import data_sets
 from orthobook.data.sources import SOURCES, is_stored
@@ -25,17 +26,13 @@ from orthobook.teaching.dashboard._base import (
     option_value,
     prose,
 )
-from orthobook.teaching.dashboard._estimate import in_words, run_seconds
-from orthobook.teaching.dashboard._run import Run
+from orthobook.teaching.dashboard._run import Run, end_all
 from orthobook.training import Mode, TrainingConfig, TrainingDiverged, lower_rate
 
 __all__ = ["TrainingDashboard", "training"]
 
 STILL_STEPS = 60  # of the runs in the still picture
 HIGHEST = 10.0  # a loss above it is off the chart, unless all runs start near it; to guess one of ten costs 2.3
-
-_probing = threading.Lock()  # one probe at a time, or they would slow each other
-_active: Run | None = None  # one run at a time in a kernel: a new one ends it, from whichever dashboard
 
 
 def training() -> TrainingDashboard:
@@ -70,7 +67,7 @@ class TrainingDashboard(Dashboard):
     # --- what is seen ---
 
     def _widget(self) -> widgets.Widget:
-        _end()  # the run of a dashboard that this cell, or another, has shown before
+        end_all()  # the run of a dashboard that this cell, or another, has shown before
         choice, config = Choice(device=devices()[0]), TrainingConfig()
         depths = NetworkControls.DEPTHS
         depth = control(widgets.SelectionSlider, "depth", options=depths, value=choice.depth, continuous_update=False)
@@ -90,22 +87,22 @@ class TrainingDashboard(Dashboard):
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
         self.keep = widgets.Checkbox(description="compare with the run before", value=True, indent=False)
         self.keep.layout.width = "auto"
-        self.estimate, self.status, self.picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.remark, self.status, self.picture = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.progress = widgets.IntProgress(min=0, max=1, layout=widgets.Layout(width="auto"))
         self.start.on_click(lambda _: self._on_start())
         self.pause.on_click(lambda _: self._on_pause())
         self.stop.on_click(lambda _: self._on_stop())
-        self.network.on_change(self._estimate)
+        self.network.on_change(self._check)
         buttons = widgets.HBox([self.start, self.pause, self.stop, self.keep])
         buttons.layout.flex_flow = "row wrap"
         buttons.layout.align_items = "center"
-        rows = [self.network.box, self.estimate, buttons, self.progress, self.status, self.picture]
+        rows = [self.network.box, self.remark, buttons, self.progress, self.status, self.picture]
         box = widgets.VBox(rows, layout=widgets.Layout(max_width="960px"))
         box.observe(self._on_comm, "comm")
         box._view_count = 0  # from None: now the front end counts the places where it is shown
         box.observe(self._on_views, "_view_count")
         self._show()
-        self._estimate()
+        self._check()
         return box
 
     def panels(self) -> list[str]:
@@ -143,7 +140,7 @@ class TrainingDashboard(Dashboard):
         self.runs = [Run(Choice(architecture=name), config) for name in ("relu-orthogonal", "shifted-fold")]
         self._colours = dict(zip(self.runs, COLOURS[1::-1], strict=True))  # the first for the latest
         for run in self.runs:
-            run.go()
+            run.run()
         return self.panels()
 
     def _show(self) -> None:
@@ -165,31 +162,35 @@ class TrainingDashboard(Dashboard):
 
     # --- what the reader does ---
 
-    def _described_training(self) -> tuple[Choice, TrainingConfig]:
-        choice = self.network.choice(data=self.data.value, device=self.device.value)
+    def _check(self) -> tuple[Choice, TrainingConfig] | None:
+        """Return the network and the training that the controls describe, or say what is wrong with them."""
         typed = {"learning_rate": self.learning_rate.value, "steps": self.steps.value}
-        values = {name: option_value(name, text) for name, text in typed.items()}
-        chosen = {name: value for name, value in values.items() if value is not None}
-        return choice, TrainingConfig(mode=self.mode.value, **chosen)
+        try:
+            choice = self.network.choice(data=self.data.value, device=self.device.value)
+            values = {name: option_value(name, text) for name, text in typed.items()}
+            chosen = {name: value for name, value in values.items() if value is not None}
+            config = TrainingConfig(mode=self.mode.value, **chosen)
+        except ValueError as error:
+            self.remark.value = complaint(error)
+            return None
+        missing = choice.data in SOURCES and not is_stored(SOURCES[choice.data])
+        fetched = f"<div>The files of {choice.data} are not on this machine: they have to be fetched first.</div>"
+        self.remark.value = fetched if missing else ""
+        return choice, config
 
     def _on_start(self) -> None:
-        global _active
-        try:
-            choice, config = self._described_training()
-        except ValueError as error:
-            self.estimate.value = complaint(error)
+        described = self._check()
+        if described is None:
             return
-        before = _active
-        _end()
         with self._lock:
             good = [run for run in self.runs if run.history and run.state != "failed"]
             kept = good[-1:] if self.keep.value else []
-            _active = Run(choice, config, self._show)
+            latest = Run(*described, self._show)
             self._colours = {run: self._colours[run] for run in kept}
-            self._colours[_active] = next(colour for colour in COLOURS if colour not in self._colours.values())
-            self.runs = [*kept, _active]
+            self._colours[latest] = next(colour for colour in COLOURS if colour not in self._colours.values())
+            self.runs = [*kept, latest]
             self._show()
-        _active.start(after=before)
+        latest.start()
 
     def _on_pause(self) -> None:
         if self.runs:
@@ -214,46 +215,6 @@ class TrainingDashboard(Dashboard):
         if self.runs:
             self.runs[-1].stop()
 
-    # --- how long it will take ---
-
-    def _estimate(self) -> None:
-        """Say in words how long the run will take, as soon as a probe in the background has measured it."""
-        try:
-            wanted = self._described_training()
-        except ValueError as error:
-            self.estimate.value = complaint(error)
-            return
-        self.estimate.value = "<div>Estimating the time …</div>"
-        threading.Thread(target=self._measure, args=wanted, name="orthobook probe", daemon=True).start()
-
-    def _measure(self, choice: Choice, config: TrainingConfig) -> None:
-        with _probing:
-            if not self._is_wanted(choice, config):
-                return
-            try:
-                words = in_words(run_seconds(choice, config), choice.device)
-            except TrainingDiverged:
-                words = "<div>No estimate of the time: on random images this network’s numbers overflow.</div>"
-            except (ValueError, RuntimeError, MemoryError) as error:
-                words = complaint(error)
-        if choice.data in SOURCES and not is_stored(SOURCES[choice.data]):
-            words += f"<div>The files of {choice.data} are not on this machine: they have to be fetched first.</div>"
-        if self._is_wanted(choice, config):
-            self.estimate.value = words
-
-    def _is_wanted(self, choice: Choice, config: TrainingConfig) -> bool:
-        """Say whether the controls still describe this."""
-        try:
-            return self._described_training() == (choice, config)
-        except ValueError:
-            return False
-
-
-def _end() -> None:
-    """End the run that is going on in this kernel."""
-    if _active is not None:
-        _active.stop()
-
 
 def loss_range(losses: list[list[float]]) -> tuple[float, str]:
     """Return how high the chart of the losses reaches, and what its title adds if that is not to the highest.
@@ -276,7 +237,8 @@ def _described(run: Run, *, before: bool) -> str:
     # the step at which it failed was not taken
     reached = len(run.history) + isinstance(run.error, TrainingDiverged)
     last = f", loss {run.history[-1].loss:.3f}, accuracy {run.history[-1].accuracy:.2f}" if run.history else ""
-    return f"{what}: {state}, step {reached} of {run.config.steps}{'' if run.error else last}"
+    left = f", {tqdm.format_interval(run.remaining)} left" if run.active and run.remaining is not None else ""
+    return f"{what}: {state}, step {reached} of {run.config.steps}{'' if run.error else last}{left}"
 
 
 def _remark(run: Run) -> str:

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
+from torch.nn import functional
 
 from orthobook.layers.images import orthogonal_kernel
 from orthobook.orthogonal import haar
 from orthobook.teaching.exercises._self_checks import function, near, number, require, self_check, tensor
 
 
-@self_check("conv-exercise-gap")
+def _blocks(kernel: Float[Tensor, "c c k l"], H: int, W: int) -> Complex[Tensor, "H W c c"]:
+    """Return the Fourier blocks."""
+    return torch.fft.fft2(kernel, s=(H, W)).movedim((0, 1), (2, 3))
+
+
+def _kernel(blocks: Complex[Tensor, "H W c c"]) -> Complex[Tensor, "c c H W"]:
+    """Return the kernel of Fourier blocks."""
+    return torch.fft.ifft2(blocks.movedim((2, 3), (0, 1)))
+
+
+def _gaps(kernel: Float[Tensor, "c c 3 3"], *, identity: float = 1.0) -> Float[Tensor, "5 5 c c"]:
+    """Return Σ k_s k_{s+d}ᵀ, less I at d = 0, for the 25 offsets d: from the blocks on 5 × 5 places."""
+    blocks = _blocks(kernel.double(), 5, 5)
+    sums = torch.fft.ifft2(blocks @ blocks.mH, dim=(0, 1)).real
+    sums[0, 0] -= identity * torch.eye(len(kernel), dtype=torch.float64)
+    return sums
+
+
+@self_check(
+    "conv-exercise-gap",
+    wrong={
+        "at d = 0 the sum must be I, not 0": lambda kernel: _gaps(kernel, identity=0.0).abs().max(),
+        "in place of 0": lambda kernel: _gaps(kernel).abs().max() + 0.01,
+        "offsets d ≠ 0 are left out": lambda kernel: _gaps(kernel)[0, 0].abs().max(),
+        "offsets that contain ±2 are left out": lambda kernel: _gaps(kernel)[[0, 1, 4]][:, [0, 1, 4]].abs().max(),
+        "twice an orthogonal kernel has the gap": lambda kernel: _gaps(kernel).flatten(0, 1)[1:].abs().max(),
+        "not the norm of all": lambda kernel: _gaps(kernel).norm(),
+        "the wrong factor is transposed": lambda kernel: _gaps(kernel.transpose(0, 1)).abs().max(),
+        "too low": lambda kernel: _gaps(kernel).abs().max() / 2,
+    },
+)
 def _gap(shift_gap: object) -> None:
     shift_gap = function("shift_gap", shift_gap)
     generator = torch.Generator().manual_seed(0)
@@ -38,7 +70,29 @@ def _gap(shift_gap: object) -> None:
         require(near(found, right), f"a kernel has the gap {found:.4g}, too {'low' if found < right else 'high'}")
 
 
-@self_check("conv-exercise-nearest")
+def _orthogonal(channels: int, generator: torch.Generator) -> Tensor:
+    """Return an orthogonal kernel of the default dtype."""
+    dtype = torch.get_default_dtype()
+    rotation = haar(channels, channels, dtype=dtype, generator=generator)
+    return orthogonal_kernel(rotation, haar(4, channels, channels // 2, dtype=dtype, generator=generator))
+
+
+def _nearest_by_svd(kernel: Float[Tensor, "c c 3 3"], H: int, W: int) -> Complex[Tensor, "c c H W"]:
+    """Return the orthogonal kernel that is nearest."""
+    U, _, Vh = torch.linalg.svd(_blocks(kernel, H, W))
+    return _kernel(U @ Vh)
+
+
+@self_check(
+    "conv-exercise-nearest",
+    wrong={
+        "the result is complex": _nearest_by_svd,
+        "that is the kernel itself": lambda kernel, H, W: functional.pad(kernel, (0, W - 3, 0, H - 3)),
+        "it is not orthogonal": lambda kernel, H, W: 1.1 * _nearest_by_svd(kernel, H, W).real,
+        "count the offsets from 0": lambda kernel, H, W: _nearest_by_svd(kernel, H, W).real.roll((-1, -1), (2, 3)),
+        "another one is nearer": lambda kernel, H, W: _kernel(torch.linalg.qr(_blocks(kernel, H, W)).Q).real,
+    },
+)
 def _nearest(nearest: object) -> None:
     nearest = function("nearest", nearest)
     generator = torch.Generator().manual_seed(1)
@@ -65,23 +119,3 @@ def _is_polar_factor(unitary: Tensor, given: Tensor) -> bool:
     product = unitary.mH @ given
     hermitian = near((product - product.mH).abs(), 0.0, 1e-3)
     return hermitian and bool((torch.linalg.eigvalsh(product) > -1e-3).all())
-
-
-def _orthogonal(channels: int, generator: torch.Generator) -> Tensor:
-    """Return an orthogonal kernel of the default dtype."""
-    dtype = torch.get_default_dtype()
-    rotation = haar(channels, channels, dtype=dtype, generator=generator)
-    return orthogonal_kernel(rotation, haar(4, channels, channels // 2, dtype=dtype, generator=generator))
-
-
-def _blocks(kernel: Tensor, H: int, W: int) -> Tensor:
-    """Return the Fourier blocks, of shape (H, W, c, c)."""
-    return torch.fft.fft2(kernel, s=(H, W)).movedim((0, 1), (2, 3))
-
-
-def _gaps(kernel: Tensor) -> Tensor:
-    """Return Σ k_s k_{s+d}ᵀ, less I at d = 0, for the 25 offsets d: from the blocks on 5 × 5 places."""
-    blocks = _blocks(kernel.double(), 5, 5)
-    sums = torch.fft.ifft2(blocks @ blocks.mH, dim=(0, 1)).real
-    sums[0, 0] -= torch.eye(len(kernel), dtype=torch.float64)
-    return sums

@@ -2,70 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from orthobook.orthogonal import haar, polar
-from orthobook.teaching.exercises._self_checks import function, near, require, self_check, tensor
-
-_Back = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # W_l, z_l, x_l and a gradient to the gradient before
-
-# How the way back is gone wrong.
-_ASTRAY: dict[str, _Back] = {
-    "you multiply by W where the chain rule has its transpose": lambda W, z, x, g: W @ (z.sign() * g),
-    "this is the gradient of a network without folds: each layer's signs are missing": lambda W, z, x, g: W.mT @ g,
-    "you take the signs of the state; the fold is at W x + b": lambda W, z, x, g: W.mT @ (x.sign() * g),
-    "the signs belong to the rows of W, the other side of W.T": lambda W, z, x, g: z.sign() * (W.mT @ g),
-    "this is the gradient of ReLU: a fold turns a gradient around, it does not stop it": lambda W, z, x, g: (
-        W.mT @ ((z > 0) * g)
-    ),
-}
+from orthobook.teaching.exercises._self_checks import comparison, function, near, require, self_check, tensor
 
 
-@self_check("deep-exercise-backward")
-def _backward(gradients: object) -> None:
-    gradients = function("gradients", gradients)
+def _network() -> Iterator[tuple[object, ...]]:
+    """Return an input, weights and biases of 3 layers of width 4, a threshold, and a gradient at the output."""
     generator = torch.Generator().manual_seed(0)
     weights, biases = torch.randn(3, 4, 4, generator=generator), torch.randn(3, 4, generator=generator)
     x, g = torch.randn(2, 4, generator=generator)
-    given = [weights.clone().unbind(), biases.clone().unbind()]
-    found = gradients(x.clone(), *map(list, given), 0.5, g.clone())
-    if not isinstance(found, Tensor):
-        require(isinstance(found, tuple | list), "gradients must return a list")
-    require(len(found) == 4, f"with three layers there are four states, x_0 to x_3, and you return {len(found)}")
-    found = torch.stack([tensor(f"gradient {place} of your list", value, 4) for place, value in enumerate(found)])
-    right = _way_back(x, weights, biases, 0.5, g, lambda W, z, x, g: W.mT @ (z.sign() * g))
-    require(not near(found.flip(0), right), "your list begins at the top; x_0 comes first")
-    for fault, step in _ASTRAY.items():
-        require(not near(found, _way_back(x, weights, biases, 0.5, g, step)), fault)
-    wrong = max((place for place in range(4) if not near(found[place], right[place])), default=None)
-    require(wrong is None, f"going back from the top, the gradient at x_{wrong} is the first that is wrong")
+    yield x, list(weights), list(biases), 1.0, g
 
 
-def _way_back(
+def _four(found: object, *network: object) -> Tensor:
+    """Return the four gradients of an answer."""
+    require(isinstance(found, tuple | list | Tensor), "gradients must return a list")
+    states = list(found)  # type: ignore[call-overload]
+    require(len(states) == 4, f"with three layers there are four states, x_0 to x_3, and you return {len(states)}")
+    return torch.stack([tensor(f"gradient {place} of your list", u, 4) for place, u in enumerate(states)])
+
+
+def _first_wrong(found: Tensor, right: Tensor, *network: object) -> str:
+    """Say which gradient is the first that is wrong on the way back."""
+    place = max(place for place in range(4) if not near(found[place], right[place]))
+    return f"going back from the top, the gradient at x_{place} is the first that is wrong"
+
+
+@comparison(
+    "deep-exercise-backward",
+    _network,
+    read=_four,
+    otherwise=_first_wrong,
+    wrong={
+        "your list begins at the top; x_0 comes first": lambda *network: gradients(*network).flip(0),
+        "you multiply by W where the chain rule has its transpose": {"step": lambda W, z, x, g: W @ (z.sign() * g)},
+        "this is the gradient of a network without folds: each layer's signs are missing": {
+            "step": lambda W, z, x, g: W.mT @ g
+        },
+        "you take the signs of the state; the fold is at W x + b": {"step": lambda W, z, x, g: W.mT @ (x.sign() * g)},
+        "the signs belong to the rows of W, the other side of W.T": {"step": lambda W, z, x, g: z.sign() * (W.mT @ g)},
+        "this is the gradient of ReLU: a fold turns a gradient around, it does not stop it": {
+            "step": lambda W, z, x, g: W.mT @ ((z > 0) * g)
+        },
+    },
+    further={
+        "gradients must return a list": lambda *network: iter(gradients(*network)),
+        "you return 3": lambda *network: gradients(*network)[:-1],
+        "the gradient at x_2": lambda *network: gradients(*network) * torch.tensor([[1], [1], [2], [1]]),
+    },
+)
+def gradients(
     x: Float[Tensor, " n"],
-    weights: Float[Tensor, "L n n"],
-    biases: Float[Tensor, "L n"],
+    weights: Sequence[Float[Tensor, "n n"]],
+    biases: Sequence[Float[Tensor, " n"]],
     threshold: float,
     g: Float[Tensor, " n"],
-    step: _Back,
+    step: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda W, z, x, g: W.mT @ (z.sign() * g),
 ) -> Float[Tensor, "L+1 n"]:
-    """Return the gradients at all states, with a rule for one layer."""
-    x, weights, biases, layers = x.double(), weights.double(), biases.double(), []
+    """Return the gradients at all states; a rule takes W_l, z_l, x_l and a gradient to the gradient before."""
+    layers = []
     for W, b in zip(weights, biases, strict=True):
         z = W @ x + b
         x = z.abs() - threshold
         layers.append((W, z, x))
-    found = [g.double()]
+    found = [g]
     for W, z, after in reversed(layers):
         found.append(step(W, z, after, found[-1]))
     return torch.stack(found[::-1])
 
 
-@self_check("deep-exercise-nearest")
+def _iterated(M: Float[Tensor, "b n n"], *, steps: int = 60, scale: float | None = None) -> Float[Tensor, "b n n"]:
+    """Return what the iteration for the nearest orthogonal matrices makes; its norm is 1 at the start, or scaled."""
+    M = M * scale if scale else M / torch.linalg.matrix_norm(M)[:, None, None]
+    for _ in range(steps):
+        M = M + M @ (torch.eye(M.shape[-1]) - M.mT @ M) / 2
+    return M
+
+
+@self_check(
+    "deep-exercise-nearest",
+    wrong={
+        "below √3": partial(_iterated, scale=1 / 1.4),
+        "yours are orthogonal, but not the nearest": lambda M: torch.linalg.qr(M).Q,
+        "what does the iteration make of one above √3": partial(_iterated, scale=1.0),
+        "you return M as it is": lambda M: M,
+        "each iteration multiplies a small one by 3/2": partial(_iterated, steps=8),
+        "have they been below √3": lambda M: 2 * polar(M),
+    },
+)
 def _nearest(nearest: object) -> None:
     nearest = function("nearest", nearest)
     generator = torch.Generator().manual_seed(0)

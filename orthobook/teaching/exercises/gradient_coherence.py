@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 
-from orthobook.teaching.exercises._self_checks import function, near, number, require, self_check
+from orthobook.teaching.exercises._self_checks import comparison, near, number, require, self_check
 from orthobook.theory.mean_field import mean_field
 
 
-@self_check("coherence-exercise-absolute")
-def _absolute(no_threshold: object) -> None:
-    no_threshold = function("no_threshold", no_threshold)
-    for theta, depth in ((1.0, 2), (0.1, 10), (2.0, 1)):
-        found = number(f"no_threshold({theta}, {depth})", no_threshold(theta, depth))
-        for fault, gamma in {
-            "those are ReLU layers, which drop what a fold turns round": _product(theta, depth, 1, 1),
-            "a unit whose signs differ counts -1 in the trace, not 0": _product(theta, depth, 1, 2),
-            "the angle must move from layer to layer: a fold brings directions closer": _product(theta, depth, 2, 0),
-            "the signs of a layer depend on the angle before it, not after it": _product(theta, depth, 2, 2, late=True),
-            "the angle closes up twice as fast as with ReLU": _product(theta, depth, 2, 1),
-        }.items():
-            right = near(gamma, _product(theta, depth, 2, 2))
-            require(right or not near(found, gamma), f"at the angle {theta} and {depth} layers: {fault}")
-        at = f"at the angle {theta}, in radians, you find γ = {found:.4f} after {depth} layers"
-        require(near(found, _product(theta, depth, 2, 2)), at)
-
-
-def _product(theta: float, depth: int, loss: int, closing: int, *, late: bool = False) -> float:
+@comparison(
+    "coherence-exercise-absolute",
+    [(1.0, 2), (0.1, 10), (2.0, 1)],
+    at=lambda found, theta, depth: f"at the angle {theta} and {depth} layers",
+    otherwise=lambda found, right, theta, depth: f" you find γ = {found:.4f}; the angle is in radians",
+    wrong={
+        "those are ReLU layers, which drop what a fold turns round": {"loss": 1, "closing": 1},
+        "a unit whose signs differ counts -1 in the trace, not 0": {"loss": 1},
+        "the angle must move from layer to layer: a fold brings directions closer": {"closing": 0},
+        "the signs of a layer depend on the angle before it, not after it": {"late": True},
+        "the angle closes up twice as fast as with ReLU": {"closing": 1},
+    },
+)
+def no_threshold(theta: float, depth: int, loss: int = 2, closing: int = 2, *, late: bool = False) -> float:
     """Return the product of 1 − loss·θ/π over layers that close the angle; with the angle after each layer if late."""
     gamma = 1.0
     for _ in range(depth):
@@ -37,7 +32,17 @@ def _product(theta: float, depth: int, loss: int, closing: int, *, late: bool = 
     return gamma
 
 
-@self_check("coherence-exercise-fewer")
+@self_check(
+    "coherence-exercise-fewer",
+    wrong={
+        "tau_fold is -2.444; a threshold is positive": (-2.444, 1.891),
+        "56 of its 64 units never fold anything": (2.444, 2.444),
+        "the two are swapped": (1.891, 2.444),
+        "folds half of the units": (2.444, 2.28),
+        "tau_fold = 2.000 gives a coherence of 0.294 after 100 layers: move it up": (2, 1.891),
+        "move it down": (2.444, 2.6),
+    },
+)
 def _fewer(tau_fold: object, tau_partial: object) -> None:
     thresholds = {"tau_fold": number("tau_fold", tau_fold), "tau_partial": number("tau_partial", tau_partial)}
     for name, tau in thresholds.items():

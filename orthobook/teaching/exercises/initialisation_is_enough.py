@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from orthobook.orthogonal import haar
 from orthobook.teaching.exercises._self_checks import function, near, number, require, self_check, tensor
 
 
-@self_check("init-exercise-adam")
+def _quotient(k: int, ratio: float = 0.9 / 0.999, *, corrected: bool = True) -> float:
+    """Return Adam's quotient after k gradients, of which the last is 1 and each is ``ratio`` times the next."""
+    shares = [ratio**i for i in range(k)]
+    mean = 0.1 * math.fsum(0.9**i * share for i, share in enumerate(shares))
+    square = 0.001 * math.fsum(0.999**i * share**2 for i, share in enumerate(shares))
+    return mean / math.sqrt(square) * (math.sqrt(1 - 0.999**k) / (1 - 0.9**k) if corrected else 1.0)
+
+
+@self_check(
+    "init-exercise-adam",
+    wrong={
+        "the bias corrections are left out": partial(_quotient, corrected=False),
+        "the sum at k = 1 has a single term": lambda k: 7.27,
+        "at k = 1 the quotient is g/|g|, and you give 2": lambda k: 2 * _quotient(k),
+        "which equal gradients give": lambda k: 1.0,
+        "which one gradient after many zeros gives": lambda k: _quotient(k, 0.0),
+        "no gradients make a step as long": lambda k: min(7.27, k**0.5),
+        "there are gradients that give more": lambda k: _quotient(k, 0.95),
+    },
+)
 def _adam(longest: object) -> None:
     longest = function("longest", longest)
     found = number("longest(1)", longest(1))
@@ -22,22 +43,41 @@ def _adam(longest: object) -> None:
     for k in (2, 10, 100, 5000):
         found = number(f"longest({k})", longest(k))
         at = f"at k = {k} you give {found:.4g}"
-        right = _quotient(k, 0.9 / 0.999)
+        right = _quotient(k)
         require(not near(found, 1.0), f"{at}, which equal gradients give; later steps can be longer")
         require(not near(found, _quotient(k, 0.0), 1e-3), f"{at}, which one gradient after many zeros gives")
         require(found < right * 1.001, f"{at}: no gradients make a step as long")
         require(near(found, right, 1e-3), f"{at}, and there are gradients that give more")
 
 
-def _quotient(k: int, ratio: float) -> float:
-    """Return Adam's quotient after k gradients, of which the last is 1 and each is ``ratio`` times the next."""
-    shares = [ratio**i for i in range(k)]
-    mean = 0.1 / (1 - 0.9**k) * math.fsum(0.9**i * share for i, share in enumerate(shares))
-    square = 0.001 / (1 - 0.999**k) * math.fsum(0.999**i * share**2 for i, share in enumerate(shares))
-    return mean / math.sqrt(square)
+def _stretched(
+    Q: Float[Tensor, "L n n"], delta: float, *, follow: bool = True, root: float = 0.5, shrink: bool = True
+) -> Float[Tensor, "L n n"]:
+    """Return layers near to Q that all stretch one direction and shrink another, or forget something."""
+    D = torch.eye(Q.shape[-1], dtype=Q.dtype)
+    D[0, 0] = (1 + delta) ** root
+    D[-1, -1] = (1 - delta) ** root if shrink else 1.0
+    layers, before = [], torch.eye(Q.shape[-1], dtype=Q.dtype)
+    for q in Q:
+        layers.append(q @ before @ D @ before.mT)
+        before = q @ before if follow else before
+    return torch.stack(layers)
 
 
-@self_check("init-exercise-aligned")
+@self_check(
+    "init-exercise-aligned",
+    wrong={
+        "your layers are orthogonal": lambda Q, delta: Q,
+        "whose eigenvalues are the squares of the singular values": partial(_stretched, root=1.0),
+        "and δ = 0.2 is asked for": lambda Q, delta: _stretched(Q, 2 * delta),
+        "the first matrix acts first": lambda Q, delta: _stretched(Q.flip(0), delta).flip(0),
+        "layers stretch unrelated directions": partial(_stretched, follow=False),
+        "one of two is attained": partial(_stretched, shrink=False),
+        "Q_l is not the orthogonal matrix nearest": lambda Q, delta: _stretched(
+            torch.eye(Q.shape[-1], dtype=Q.dtype).expand_as(Q), delta
+        ),
+    },
+)
 def _aligned(aligned: object) -> None:
     aligned = function("aligned", aligned)
     generator = torch.Generator().manual_seed(0)

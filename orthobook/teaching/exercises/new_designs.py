@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 
-from orthobook.teaching.exercises._self_checks import function, near, number, require, self_check, tensor
+from orthobook.teaching.exercises._self_checks import comparison, function, require, self_check, tensor
 
 
-@self_check("designs-exercise-strip")
+@self_check(
+    "designs-exercise-strip",
+    wrong={
+        "with b = 0.5 its crease is at -0.5: it folds nothing": lambda depth: [0.0, *(0.5**k for k in range(1, depth))],
+        "layer 3 gets a strip from 0 to 0.5, and with b = -0.5 its crease is at 0.5: it folds nothing": (
+            lambda depth: [0.0, *(-0.5 for _ in range(1, depth))]
+        ),
+        "which is not the middle": lambda depth: [-(0.5**k) for k in range(1, depth + 1)],
+    },
+)
 def _strip(halving_biases: object) -> None:
     halving_biases = function("halving_biases", halving_biases)
     for depth in (1, 10):
@@ -20,28 +29,39 @@ def _strip(halving_biases: object) -> None:
             low, high = 0.0, (high - low) / 2
 
 
-@self_check("designs-exercise-norm")
-def _norm(mean_square_after: object) -> None:
-    mean_square_after = function("mean_square_after", mean_square_after)
-    for q in (1.0, 4.0):
-        found = number(f"mean_square_after({q:g}, 0)", mean_square_after(q, 0.0))
-        require(near(found, q), f"at q = {q:g} and τ = 0 your q′ is {found:.4g}: such a fold turns signs, and no more")
-    for q, tau in ((1.0, 1.0), (4.0, 1.0), (0.25, 0.5), (1.0, 2.0)):
-        found = number(f"mean_square_after({q:g}, {tau:g})", mean_square_after(q, tau))
-        at = f"at q = {q:g} and τ = {tau:g} your q′ is {found:.4g}"
-        lost, rate = _lost(q, tau), _tail(tau / math.sqrt(q))
-        if near(found, q - lost):
-            continue
-        for value, mistake in (
-            (q - 2 * lost, "you fold on both sides; what lies above τ stays"),
-            (1 - lost / q, "that is q′/q, the share that is left"),
-            (q - q * _lost(1.0, tau), "you fold as often as at q = 1; τ is to be compared with √q"),
-            (q - lost - 4 * tau**2 * rate, "you take the mean of |z| over the folded part, and not of |z| − τ"),
-            (q - lost / rate, "you take the mean over the folded alone; how many are folded"),
-        ):
-            require(not near(found, value), f"{at}: {mistake}")
-        require(found < q, f"{at}: a fold with a threshold shortens")
-        require(near(found, q - lost), f"{at}, too {'low' if found < q - lost else 'high'}")
+def _no_shortening(found: float, right: float, q: float, tau: float) -> str:
+    """Say what is wrong with a mean square that no usual mistake gives."""
+    at = f"at q = {q:g} and τ = {tau:g} your q′ is {found:.4g}"
+    require(tau > 0, f"{at}: such a fold turns signs, and no more")
+    require(found < q, f"{at}: a fold with a threshold shortens")
+    return f", too {'low' if found < right else 'high'}"
+
+
+@comparison(
+    "designs-exercise-norm",
+    [(1.0, 0.0), (4.0, 0.0), (1.0, 1.0), (4.0, 1.0), (0.25, 0.5), (1.0, 2.0)],
+    at=lambda found, q, tau: f"at q = {q:g} and τ = {tau:g} your q′ is {found:.4g}",
+    otherwise=_no_shortening,
+    wrong={
+        "you fold on both sides; what lies above τ stays": lambda q, tau: q - 2 * _lost(q, tau),
+        "that is q′/q, the share that is left": lambda q, tau: 1 - _lost(q, tau) / q,
+        "you fold as often as at q = 1; τ is to be compared with √q": lambda q, tau: q - q * _lost(1.0, tau),
+        "you take the mean of |z| over the folded part, and not of |z| − τ": lambda q, tau: (
+            q - _lost(q, tau) - 4 * tau**2 * _tail(tau / math.sqrt(q))
+        ),
+        "you take the mean over the folded alone; how many are folded": lambda q, tau: (
+            q - _lost(q, tau) / _tail(tau / math.sqrt(q))
+        ),
+    },
+    further={
+        "such a fold turns signs, and no more": lambda q, tau: q - _lost(q, tau + 1),
+        "a fold with a threshold shortens": lambda q, tau: q + _lost(q, tau),
+        "too high": lambda q, tau: q - _lost(q, tau) / 2,
+    },
+)
+def mean_square_after(q: float, tau: float) -> float:
+    """Return the mean square after a fold."""
+    return q - _lost(q, tau)
 
 
 def _tail(t: float) -> float:

@@ -3,39 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
 from orthobook.framework import complement, compose
 from orthobook.orthogonal import haar
-from orthobook.teaching.exercises._self_checks import function, near, require, self_check, tensor, whole
+from orthobook.teaching.exercises._self_checks import comparison, function, near, require, self_check, tensor, whole
 
 
-@self_check("layer-exercise-sort")
-def _sort(sort_pairs: object) -> None:
-    x = torch.tensor([[1.0, 2.0], [2.0, 1.0], [-3.0, -3.0], [0.5, -4.0]])
-    found = tensor("sort_pairs(x)", function("sort_pairs", sort_pairs)(x.clone()), 4, 2)
-    right = x.double().sort(dim=1).values
-    require(not near(found, right.flip(1)), "the larger entry comes first; what does -v in place of v give")
-    missed = [i for i in range(4) if not near(found[i], right[i])]
-    require(not missed, f"{x[missed[:1]].tolist()} becomes {found[missed[:1]].tolist()}")
+def _missed(found: Tensor, right: Tensor, x: Tensor) -> str:
+    """Say which row is not sorted."""
+    row = next(row for row in range(4) if not near(found[row], right[row]))
+    return f"{x[row].tolist()} becomes {found[row].tolist()}"
 
 
-@self_check("layer-exercise-count")
-def _count(dimensions: object) -> None:
-    dimensions = function("dimensions", dimensions)
-    for n, m in ((4, 2), (2, 1), (3, 3), (7, 3)):
-        found = whole(f"dimensions({n}, {m})", dimensions(n, m))
-        frame, rest = n * m - m * (m + 1) // 2, (n - m) * (n - m - 1) // 2
-        at = f"at n = {n}, m = {m} you count {found}"
-        require(found != 2 * frame + rest, f"{at}: the lengths of the columns, Λ, are free as well")
-        require(rest == 0 or found != 2 * frame + m, f"{at}: the isometry R of the other directions is free as well")
-        require(rest == 0 or found != 2 * frame + m + (n - m) ** 2, f"{at}: not every matrix R is allowed")
-        require(found != n * n + 2 * n * m, f"{at}, as many as A, B and C have entries: the theorem ties them")
-        require(found == 2 * frame + m + rest, at)
+@comparison(
+    "layer-exercise-sort",
+    [(torch.tensor([[1.0, 2.0], [2.0, 1.0], [-3.0, -3.0], [0.5, -4.0]]),)],
+    read=lambda found, x: tensor("sort_pairs(x)", found, 4, 2),
+    otherwise=_missed,
+    wrong={"the larger entry comes first; what does -v in place of v give": lambda x: sort_pairs(x).flip(1)},
+    further={
+        "[2.0, 1.0] becomes [1.5, 1.5]": lambda x: (sort_pairs(x) + x) / 2,
+        "[2.0, 1.0] becomes [2.0, 1.0]": lambda x: x,
+    },
+)
+def sort_pairs(x: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:
+    """Return the pairs with the smaller entry first."""
+    return x.sort(dim=1).values
 
 
-@self_check("layer-exercise-recover")
+@comparison(
+    "layer-exercise-count",
+    [(4, 2), (2, 1), (3, 3), (7, 3)],
+    read=lambda found, n, m: whole(f"dimensions({n}, {m})", found),
+    at=lambda found, n, m: f"at n = {n}, m = {m} you count {found}",
+    wrong={
+        "the lengths of the columns, Λ, are free as well": lambda n, m: dimensions(n, m) - m,
+        "the isometry R of the other directions is free as well": lambda n, m: 2 * _frames(n, m) + m,
+        "not every matrix R is allowed": lambda n, m: 2 * _frames(n, m) + m + (n - m) ** 2,
+        ", as many as A, B and C have entries: the theorem ties them": lambda n, m: n * n + 2 * n * m,
+    },
+)
+def dimensions(n: int, m: int) -> int:
+    """Return the number of dimensions of the layers of width n with m hidden units."""
+    return 2 * _frames(n, m) + m + (n - m) * (n - m - 1) // 2
+
+
+def _frames(n: int, m: int) -> int:
+    """Return the number of dimensions of the n × m matrices with orthonormal columns."""
+    return n * m - m * (m + 1) // 2
+
+
+def _factors(
+    A: Float[Tensor, "n n"],
+    B: Float[Tensor, "n m"],
+    C: Float[Tensor, "m n"],
+    slopes: tuple[float, float],
+    *,
+    conditions: tuple[str, ...] = ("columns", "kernel", "isometry"),
+) -> tuple[Tensor, ...]:
+    """Return U, V, R and the scale of a layer, and refuse it if one of some conditions fails."""
+    c, r = (slopes[0] + slopes[1]) / 2, (slopes[0] - slopes[1]) / 2
+    M, scale = A + c * B @ C, (r * B).norm(dim=0)
+    U, V = r * B / scale, C.T * scale
+    R = complement(U).T @ M @ complement(V)
+    gaps = {"columns": U.T @ U - torch.eye(len(C)), "kernel": M @ V, "isometry": R.T @ R - torch.eye(len(R))}
+    if any(gaps[name].abs().max() > 1e-4 for name in conditions):
+        raise ValueError("violated")
+    return U, V, R, scale
+
+
+@self_check(
+    "layer-exercise-recover",
+    wrong={
+        "factors must return four things": lambda *layer: _factors(*layer)[:3],
+        "your V has orthonormal rows; the theorem needs columns": lambda *layer: (
+            *(factor.T if i == 1 else factor for i, factor in enumerate(_factors(*layer))),
+        ),
+        "your scale is not the scale from which": lambda *layer: (*_factors(*layer)[:3], 2 * _factors(*layer)[3]),
+        "columns of B are not orthogonal": partial(_factors, conditions=("kernel", "isometry")),
+        "a layer with MV ≠ 0": partial(_factors, conditions=("columns", "isometry")),
+        "R is twice an orthogonal matrix": partial(_factors, conditions=("columns", "kernel")),
+        "rows of C are too long": lambda A, B, C, slopes: _factors(
+            A, B, functional.normalize(C) / ((slopes[0] - slopes[1]) / 2 * B).norm(dim=0)[:, None], slopes
+        ),
+    },
+)
 def _recover(factors: object) -> None:
     factors = function("factors", factors)
     generator = torch.Generator().manual_seed(0)

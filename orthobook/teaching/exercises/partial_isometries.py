@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from orthobook.orthogonal import haar
-from orthobook.teaching.exercises._self_checks import function, near, require, self_check, tensor, whole
+from orthobook.teaching.exercises._self_checks import comparison, function, near, require, self_check, tensor, whole
 
 
-@self_check("partial-exercise-kept")
+def _equations(
+    W: Float[Tensor, "depth n n"], flat: Bool[Tensor, "depth n"], *, carried: bool = True, layers: int | None = None
+) -> Float[Tensor, "n d"]:
+    """Return the null space of the layers' equations, each taken back to the first layer or as it stands."""
+    J = torch.eye(W.shape[-1], dtype=W.dtype)
+    rows = [0 * J[:1]]
+    for weight, off in list(zip(W, flat, strict=True))[:layers]:
+        J = weight @ J if carried else weight
+        rows.append(J[off])
+        J = J * ~off[:, None]
+    _, s, Vh = torch.linalg.svd(torch.cat(rows))
+    return Vh[int((s > 1e-5).sum()) :].mT
+
+
+def _of_product(choose: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return an answer that is chosen from U, Vᵀ and σ = 1 of the product of all layers."""
+
+    def kept(W: Tensor, flat: Tensor) -> Tensor:
+        J = torch.eye(W.shape[-1], dtype=W.dtype)
+        for weight, off in zip(W, flat, strict=True):
+            J = weight @ J * ~off[:, None]
+        U, s, Vh = torch.linalg.svd(J)
+        return choose(U, Vh, s > 1 - 1e-5)
+
+    return kept
+
+
+@self_check(
+    "partial-exercise-kept",
+    wrong={
+        "your basis vectors are rows; columns are asked for": lambda W, flat: _equations(W, flat).mT,
+        "is it what is lost, not kept": _of_product(lambda U, Vh, ones: Vh[~ones].mT),
+        "the later layers cost some as well": partial(_equations, layers=1),
+        "each flat unit costs one, while there are any": partial(_equations, layers=2),
+        "the columns are not orthonormal": lambda W, flat: 2 * _equations(W, flat),
+        "your vectors are what arrives at the end": _of_product(lambda U, Vh, ones: U[:, ones]),
+        "layer 2 shortens a combination": partial(_equations, carried=False),
+    },
+)
 def _kept(kept: object) -> None:
     kept = function("kept", kept)
     generator = torch.Generator().manual_seed(0)
@@ -50,43 +90,61 @@ def _survives(basis: Float[Tensor, "n d"], W: Float[Tensor, "depth n n"], flat: 
         state = weight @ state * ~off[:, None]
 
 
-@self_check("partial-exercise-threshold")
-def _threshold(predicted_flat: object) -> None:
-    predicted_flat = function("predicted_flat", predicted_flat)
-    for q, tau, depth in ((1.5, 1.0, 1), (0.8, 1.5, 3), (1.5, 2.0, 100)):
-        squares = torch.tensor([q, 2 * q])
-        found = tensor("predicted_flat(q, τ, depth)", predicted_flat(squares, tau, depth), 2)
-        right = torch.tensor([_flat(value, tau, depth) for value in (q, 2 * q)])
-        at = f"for q = {q:g}, τ = {tau:g} and {depth} layer{'s' * (depth > 1)}"
-        for fault, change in {
-            "that is the number of units in use": "used",
-            "that is a share of units, and a layer has 64": "share",
-            "q is a mean square, so that the threshold in units of its root is τ/√q": "square",
-            "q moves from layer to layer, as flattening shortens the state": "still",
-            "a flat unit does not put out 0 but -τ": "zero",
-            "the units in use have lost one tail, so their mean square is not q": "tail",
-            "that is the last layer alone; all layers count": "last",
-        }.items():
-            wrong = torch.tensor([_flat(value, tau, depth, change) for value in (q, 2 * q)])
-            require(near(wrong, right, 2e-3) or not near(found, wrong, 1e-3), f"{at}: {fault}")
-        require(near(found, right, 1e-3), f"{at} you predict {found[0]:.4g} flat units")
-
-
-def _flat(q: float, tau: float, depth: int, change: str = "") -> float:
-    """Return the predicted number of flat units, or what it becomes by one of the usual mistakes."""
-    total = share = 0.0
+@comparison(
+    "partial-exercise-threshold",
+    [(torch.tensor([q, 2 * q]), tau, depth) for q, tau, depth in ((1.5, 1.0, 1), (0.8, 1.5, 3), (1.5, 2.0, 100))],
+    read=lambda found, q, tau, depth: tensor("predicted_flat(q, τ, depth)", found, 2),
+    at=lambda found, q, tau, depth: f"for q = {q[0]:g}, τ = {tau:g} and {depth} layer{'s' * (depth > 1)}",
+    otherwise=lambda found, *_: f" you predict {found[0]:.4g} flat units",
+    within=1e-3,
+    wrong={
+        "that is the number of units in use": lambda *given: 64 * given[-1] - predicted_flat(*given),
+        "that is a share of units, and a layer has 64": lambda *given: predicted_flat(*given) / 64,
+        "q is a mean square, so that the threshold in units of its root is τ/√q": {"power": 1.0},
+        "q moves from layer to layer, as flattening shortens the state": {"moves": False},
+        "a flat unit does not put out 0 but -τ": {"output": False},
+        "the units in use have lost one tail, so their mean square is not q": {"tail": False},
+        "that is the last layer alone; all layers count": lambda q, tau, depth: (
+            predicted_flat(q, tau, depth) - predicted_flat(q, tau, depth - 1)
+        ),
+    },
+)
+def predicted_flat(
+    q: Float[Tensor, " batch"],
+    tau: float,
+    depth: int,
+    *,
+    power: float = 0.5,
+    moves: bool = True,
+    output: bool = True,
+    tail: bool = True,
+) -> Float[Tensor, " batch"]:
+    """Return the predicted number of flat units; the options forget something."""
+    total = torch.zeros_like(q)
     for _ in range(depth):
-        a = tau / (q if change == "square" else math.sqrt(q))
-        p = math.erfc(a / math.sqrt(2)) / 2
-        density = 0.0 if change == "tail" else math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-        share = 1 - p if change == "used" else p
-        total += share
-        if change != "still":
-            q = q * (1 - p - a * density) + (0.0 if change == "zero" else tau**2 * p)
-    return (1 if change == "share" else 64) * (share if change == "last" else total)
+        a = tau / q**power
+        p = torch.special.ndtr(-a)
+        density = torch.exp(-a * a / 2) / math.sqrt(2 * math.pi) if tail else 0.0
+        total = total + 64 * p
+        if moves:
+            q = q * (1 - p - a * density) + (tau**2 * p if output else 0.0)
+    return total
 
 
-@self_check("partial-exercise-readers")
+@self_check(
+    "partial-exercise-readers",
+    wrong={
+        "residual must hold three numbers": (2.0, [15, 14, 13]),
+        "feedforward must hold three numbers": ([15, 15, 15], [15, 14]),
+        "the two lists are swapped": ([15, 14, 13], [15, 15, 15]),
+        "nothing is lost": ([16, 16, 16], [16, 16, 16]),
+        "one reader of one coordinate costs one": ([0, 0, 0], [0, 0, 0]),
+        "all readers read the same direction at the start": ([15, 14, 13], [15, 14, 13]),
+        "a rotation stands between two readers": ([15, 15, 15], [15, 15, 15]),
+        "residual is [15, 15, 14]": ([15, 15, 14], [15, 14, 13]),
+        "feedforward is [15, 14, 12]": ([15, 15, 15], [15, 14, 12]),
+    },
+)
 def _readers(residual: object, feedforward: object) -> None:
     found = {}
     for name, given in (("residual", residual), ("feedforward", feedforward)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from orthobook.framework import FAILURES
@@ -12,7 +14,37 @@ from orthobook.orthogonal import haar
 from orthobook.teaching.exercises._self_checks import function, near, require, self_check, tensor
 
 
-@self_check("cases-exercise-repair")
+def _repaired(
+    W2: Float[Tensor, "n m"], slopes: tuple[float, float], *, length: float = 1.0
+) -> tuple[Float[Tensor, "n n"], Float[Tensor, "m n"]]:
+    """Return A and W1 of an orthogonal layer, the rows of W1 longer if asked for."""
+    c, r = (slopes[0] + slopes[1]) / 2, (slopes[0] - slopes[1]) / 2
+    lengths = W2.norm(dim=0)
+    U = W2 / lengths
+    return torch.eye(len(W2)) - (1 - c / r) * U @ U.mT, -length * (U / (r * lengths)).mT
+
+
+def _repaired_elsewhere(W2: Tensor, slopes: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Fold other directions than those of W₂: orthogonal, but not what is asked for."""
+    c, r = (slopes[0] + slopes[1]) / 2, (slopes[0] - slopes[1]) / 2
+    U = W2 / W2.norm(dim=0)
+    turn = torch.linalg.qr(torch.cat([U, torch.eye(5)[:, :3]], dim=1)).Q
+    swap = turn @ torch.eye(5)[[2, 3, 4, 0, 1]].mT @ turn.mT
+    V = swap.mT @ -U
+    return swap - U @ U.mT @ swap - c / r * U @ V.mT, V.mT / (r * W2.norm(dim=0))[:, None]
+
+
+@self_check(
+    "cases-exercise-repair",
+    wrong={
+        "repair must return two things": lambda W2, slopes: _repaired(W2, slopes)[1],
+        "it has a row for each unit": lambda W2, slopes: (torch.eye(5), W2),
+        "you keep A = I": lambda W2, slopes: (torch.eye(5), _repaired(W2, slopes)[1]),
+        "(Mᵀuᵢ ≠ 0)": partial(_repaired, length=2.0),
+        "at the slopes 1 and 0 M = A + cBC": lambda W2, slopes: (torch.zeros(5, 5), _repaired(W2, slopes)[1]),
+        "A moves directions": _repaired_elsewhere,
+    },
+)
 def _repair(repair: object) -> None:
     repair = function("repair", repair)
     generator = torch.Generator().manual_seed(0)
@@ -54,8 +86,33 @@ def _failed(A: Tensor, B: Tensor, C: Tensor, slopes: tuple[float, float]) -> str
     return next((name for name, gap in conditions.items() if not near(gap, torch.zeros_like(gap))), "")
 
 
-@self_check("cases-exercise-rounds")
-def _rounds(frames: object) -> None:
+def _frame(k: int, *firsts: int, length: float = 0.5**0.5) -> Float[Tensor, "k m"]:
+    """Return the directions that compare some numbers of k with those that follow them."""
+    V = torch.zeros(k, len(firsts))
+    for column, i in enumerate(firsts):
+        V[i, column], V[i + 1, column] = -length, length
+    return V
+
+
+def _rounds(k: int, count: int, length: float = 0.5**0.5) -> list[Tensor]:
+    """Return the frames of a number of layers, which compare odd and even places in turn."""
+    return [_frame(k, *range(first % 2, k - 1, 2), length=length) for first in range(count)]
+
+
+@self_check(
+    "cases-exercise-rounds",
+    wrong={
+        "must be a list of matrices": lambda k: _frame(k, 0),
+        "do not all have the length 1": lambda k: _rounds(k, k, length=1.0),
+        "two of its pairs share a number": lambda k: [_frame(k, *range(k - 1))] * k,
+        "your layers put the smallest of 2 numbers first": lambda k: _rounds(k, k, length=-(0.5**0.5)),
+        "with k = 3 the numbers [[0, 1, 2]] become": lambda k: _rounds(k, k - (k > 2)),
+        "your 6 layers sort 4 numbers, but 4 layers are enough": lambda k: [
+            _frame(k, i) for last in range(k - 1, 0, -1) for i in range(last)
+        ],
+    },
+)
+def _sorting(frames: object) -> None:
     frames = function("frames", frames)
     for k in range(2, 7):
         found = frames(k)

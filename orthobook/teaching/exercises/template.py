@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from orthobook.teaching.exercises._self_checks import function, near, require, self_check, tensor
+from orthobook.teaching.exercises._self_checks import comparison, tensor
 
 
-@self_check("template-exercise-reflection")
-def _reflection(reflection: object) -> None:
-    v = torch.tensor([1.0, 2.0, -2.0])
-    H = tensor("reflection(v)", function("reflection", reflection)(v), 3, 3)
-    v, eye = v.double(), torch.eye(3, dtype=torch.float64)
-    require(not near(H @ v, v), "the matrix leaves v as it is: a reflection turns it round")
-    require(
-        not near(H @ v, 0 * v), "the matrix takes the part along v away once, a projection; a reflection does it twice"
-    )
-    require(near(H @ v, -v), f"v = {v.tolist()} becomes {(H @ v).tolist()}; has v the length 1")
-    require(near(H @ H, eye), "two reflections in a row must give back every vector")
+@comparison(
+    "template-exercise-reflection",
+    [(torch.tensor([1.0, 2.0, -2.0]),)],
+    read=lambda H, v: tensor("reflection(v)", H, 3, 3),
+    otherwise=lambda *_: "v must be turned round, and every vector that is orthogonal to it left as it is",
+    wrong={
+        "the matrix leaves v as it is: a reflection turns it round": lambda v: torch.eye(3, dtype=v.dtype),
+        "the matrix takes the part along v away once, a projection; a reflection does it twice": lambda v: (
+            (reflection(v) + torch.eye(3, dtype=v.dtype)) / 2
+        ),
+        "v = [1, 2, -2] becomes [-17, -34, 34]; has v the length 1": lambda v: (
+            torch.eye(3, dtype=v.dtype) - 2 * torch.outer(v, v)
+        ),
+    },
+)
+def reflection(v: Float[Tensor, " n"]) -> Float[Tensor, "n n"]:
+    """Return the matrix that reflects in the plane orthogonal to v."""
+    return torch.eye(len(v), dtype=v.dtype) - 2 * torch.outer(v, v) / v.dot(v)
