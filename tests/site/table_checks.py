@@ -14,11 +14,8 @@ TABLES = r"""narrow => {
   // The text of a cell, without formulas, which are boxes of their own and never broken.
   const texts = cell => {
     const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
-    while (walker.nextNode()) {
-      const parent = walker.currentNode.parentElement;
-      if (walker.currentNode.data.trim() && !parent.closest('mjx-container, script, style')) found.push(walker.currentNode);
-    }
-    return found;
+    while (walker.nextNode()) found.push(walker.currentNode);
+    return found.filter(text => text.data.trim() && !text.parentElement.closest('mjx-container, script, style'));
   };
   const boxes = (from, start, to, end) => {
     const range = document.createRange();
@@ -51,13 +48,14 @@ TABLES = r"""narrow => {
   const hiding = cell => {
     const shown = [...texts(cell).flatMap(text => boxes(text, 0, text, text.length)),
                    ...[...cell.querySelectorAll('mjx-container, img, svg')].map(each => each.getBoundingClientRect())];
-    const left = Math.min(...shown.map(box => box.left)), right = Math.max(...shown.map(box => box.right));
+    let left = Math.min(...shown.map(box => box.left)), right = Math.max(...shown.map(box => box.right));
     for (let box = cell; box !== document.body; box = box.parentElement) {
       const edge = box.getBoundingClientRect(), {overflowX} = style(box);
       if (overflowX === 'visible' || (left >= edge.left - 1 && right <= edge.right + 1)) continue;
-      const scrolls = /auto|scroll/.test(overflowX) && box.scrollWidth > box.clientWidth;
-      if (scrolls && innerWidth <= narrow && tells(box, cell)) return '';
-      return scrolls ? (innerWidth > narrow ? 'to be scrolled to' : 'to be scrolled to, and no shadow says so') : 'cut off';
+      if (!/auto|scroll/.test(overflowX) || box.scrollWidth <= box.clientWidth) return 'cut off';
+      if (innerWidth > narrow) return 'to be scrolled to';
+      if (!tells(box, cell)) return 'to be scrolled to, and no shadow says so';
+      ({left, right} = edge);
     }
     return right > document.documentElement.clientWidth + 1 || left < -1 ? 'outside the window' : '';
   };
@@ -68,9 +66,11 @@ TABLES = r"""narrow => {
     const name = `table ${i + 1} at ${innerWidth}`;
     if (!table.getClientRects().length) return [`${name}: is not shown`];
     const cells = [...table.querySelectorAll('th, td')];
-    const hidden = Object.groupBy(cells.filter(hiding), hiding);
-    return [...Object.entries(hidden).map(([how, of]) => `${name}: ${of.length} cells ${how}, the first "${words(of[0])}"`),
-            ...cells.flatMap(cell => broken(cell).map(number => `${name}: ${number} broken in "${words(cell)}"`))];
+    const hidden = Object.entries(Object.groupBy(cells.filter(hiding), hiding));
+    return [
+      ...hidden.map(([how, some]) => `${name}: ${some.length} cells ${how}, the first "${words(some[0])}"`),
+      ...cells.flatMap(cell => broken(cell).map(number => `${name}: ${number} broken in "${words(cell)}"`)),
+    ];
   });
   folded.forEach(details => details.open = false);
   return problems;
