@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import chapters
 import pytest
 import site_checks as checks
 import yaml
@@ -93,26 +94,25 @@ def test_every_link_leads_somewhere(site):
 
 
 def test_every_page_of_the_contents_was_built(site):
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    names = [contents["root"], *(c["file"] for part in contents["parts"] for c in part["chapters"])]
-    assert [name for name in names if not (site / f"{name}.html").exists()] == []
+    names = [name for names in chapters.pages().values() for name in names]
+    assert [name for name in names if not (site / "book" / f"{name}.html").exists()] == []
 
 
-def test_the_root_sends_the_reader_on(site, chapters):
+def test_the_root_sends_the_reader_on(site):
+    first = f"book/{chapters.contents()[0]}.html"
     page = checks.parse((site / "index.html").read_text(encoding="utf-8"))
-    assert page.select_one("meta[http-equiv=Refresh]")["content"] == f"0; url={chapters[0]}.html"
-    assert page.select_one("a")["href"] == f"{chapters[0]}.html"
+    assert page.select_one("meta[http-equiv=Refresh]")["content"] == f"0; url={first}"
+    assert page.select_one("a")["href"] == first
     assert page.select_one("link[rel=icon]")["href"].startswith("data:")  # or else browsers ask for /favicon.ico
     assert page.title.text
 
 
-def test_every_chapter_has_text_and_figures_and_opens_in_colab(site, chapters, repository):
-    assert chapters
+def test_every_chapter_has_text_and_figures_and_opens_in_colab(site):
     problems = []
-    for chapter in chapters:
-        html = (site / f"{chapter}.html").read_text(encoding="utf-8")
+    for chapter in chapters.contents():
+        html = (site / "book" / f"{chapter}.html").read_text(encoding="utf-8")
         found = checks.content_problems(html, at_least=150) + checks.figure_problems(html, at_least=1)
-        found += checks.colab_problems(html, repository, chapter)
+        found += checks.colab_problems(html, chapters.repository(), f"book/{chapter}")
         problems += [f"{chapter}: {problem}" for problem in found]
     assert lines(problems) == ""
 
@@ -135,8 +135,8 @@ def test_notation_names_code_that_exists(site):
     assert [name.get_text() for name in names if name.find_parent("a") is None] == []
 
 
-def test_the_configuration_names_the_repository(repository):
-    configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+def test_the_configuration_names_the_repository():
+    configuration, repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8")), chapters.repository()
     assert configuration["repository"]["url"] == repository
     assert f"{repository}/" in configuration["html"]["extra_footer"]
 

@@ -6,6 +6,8 @@ from importlib.metadata import distribution
 
 import pytest
 import site_checks as checks
+from chart_checks import chart_problems
+from table_checks import table_problems
 
 MATHJAX = distribution("sphinx-mathjax-offline").locate_file("sphinx-mathjax-offline/static/mathjax/tex-chtml.js")
 
@@ -172,8 +174,22 @@ SHADOW = (
 )
 
 
-def tables(browser, tmp_path, style, rows=WIDE, window=checks.PHONE):
-    return show(browser, tmp_path, TABLE.format(style=style, rows=rows), window).tables
+@pytest.fixture
+def problems(browser):
+    """A function that shows HTML in a window, and returns what a check finds there."""
+
+    def problems(check, body, window=checks.PHONE):
+        page = browser.new_page(viewport={"width": window[0], "height": window[1]})
+        page.set_content(f"<!doctype html><body style='margin:0'>{body}</body>")
+        found = list(check(page))
+        page.close()
+        return found
+
+    return problems
+
+
+def table(style, rows=WIDE):
+    return TABLE.format(style=style, rows=rows)
 
 
 @pytest.mark.parametrize(
@@ -188,16 +204,16 @@ def tables(browser, tmp_path, style, rows=WIDE, window=checks.PHONE):
         (SHADOW + "section { overflow: hidden }", "nothing"),
     ],
 )
-def test_a_table_that_hides_something_is_found(browser, tmp_path, style, how):
+def test_a_table_that_hides_something_is_found(problems, style, how):
     expected = [] if how == "nothing" else [f'table 1 at 390: {how}, the first "460,416"']
-    assert tables(browser, tmp_path, style) == expected
+    assert problems(table_problems, table(style)) == expected
 
 
-def test_a_table_scrolls_in_a_narrow_window_alone(browser, tmp_path):
-    wide = WIDE.replace("600px", "1500px")
-    found = tables(browser, tmp_path, SHADOW, wide, checks.DESK)
+def test_a_table_scrolls_in_a_narrow_window_alone(problems):
+    wide = table(SHADOW, WIDE.replace("600px", "1500px"))
+    found = problems(table_problems, wide, checks.DESK)
     assert found == ['table 1 at 1280: 1 cells to be scrolled to, the first "460,416"']
-    assert tables(browser, tmp_path, SHADOW, wide) == []
+    assert problems(table_problems, wide) == []
 
 
 @pytest.mark.parametrize(
@@ -212,19 +228,17 @@ def test_a_table_scrolls_in_a_narrow_window_alone(browser, tmp_path):
         ("CIFAR-<wbr>10", []),
     ],
 )
-def test_a_number_over_two_lines_is_found(browser, tmp_path, cell, broken):
+def test_a_number_over_two_lines_is_found(problems, cell, broken):
     rows = f"<tr><td>{cell}</td></tr>"
     expected = [f'table 1 at 390: {number} broken in "{number}"' for number in broken]
-    assert tables(browser, tmp_path, "table { width: 1px }", rows) == expected
-    assert tables(browser, tmp_path, "td { white-space: nowrap }", rows.replace("<wbr>", "")) == []
+    assert problems(table_problems, table("table { width: 1px }", rows)) == expected
+    assert problems(table_problems, table("td { white-space: nowrap }", rows.replace("<wbr>", ""))) == []
 
 
-def test_a_table_that_is_folded_away_is_looked_at(browser, tmp_path):
-    folded = f"<details><summary>more</summary>{TABLE}</details>".format(style="", rows=WIDE)
-    assert len(show(browser, tmp_path, folded, checks.PHONE).tables) == 1
-    assert show(browser, tmp_path, "<table hidden><tr><td>1</td></tr></table>").tables == [
-        "table 1 at 1280: is not shown"
-    ]
+def test_a_table_that_is_folded_away_is_looked_at(problems):
+    assert len(problems(table_problems, f"<details><summary>more</summary>{table('')}</details>")) == 1
+    hidden = "<table hidden><tr><td>1</td></tr></table>"
+    assert problems(table_problems, hidden) == ["table 1 at 390: is not shown"]
 
 
 CHART = """
@@ -239,6 +253,10 @@ CHART = """
   input.oninput = () => { svg.querySelector("text").textContent = status.textContent = input.value; };
 </script>
 """
+
+
+def in_light(page):
+    return chart_problems(page, "light")
 
 
 @pytest.mark.parametrize(
@@ -262,14 +280,14 @@ CHART = """
         ),
     ],
 )
-def test_a_chart_s_faults_are_found(browser, tmp_path, sound, faulty, problem):
+def test_a_chart_s_faults_are_found(problems, sound, faulty, problem):
     assert sound in CHART
-    found = show(browser, tmp_path, CHART.replace(sound, faulty)).charts
+    found = problems(in_light, CHART.replace(sound, faulty), checks.DESK)
     assert problem in "\n".join(found) if problem else found == []
 
 
-def test_a_chart_in_the_wrong_colours_is_found(browser, tmp_path):
-    found = show(browser, tmp_path, CHART.replace("#fff", "#111").replace("<text", "<text fill=#fff")).charts
+def test_a_chart_in_the_wrong_colours_is_found(problems):
+    found = problems(in_light, CHART.replace("#fff", "#111").replace("<text", "<text fill=#fff"), checks.DESK)
     assert found == ["the page is rgb(17, 17, 17), which is not light"]
 
 
@@ -288,8 +306,8 @@ def test_a_chart_in_the_wrong_colours_is_found(browser, tmp_path):
         ("<style>svg { height: 900px }</style>", "taller than a telephone"),
     ],
 )
-def test_a_chart_unfit_for_a_telephone_is_found(browser, tmp_path, fault, problem):
+def test_a_chart_unfit_for_a_telephone_is_found(problems, fault, problem):
     page = "<header class=bd-header>the bar at the top</header>" + CHART
     page += "<script>svg.setAttribute('viewBox', '0 0 100 50')</script>"
-    assert show(browser, tmp_path, page, checks.PHONE).charts == []
-    assert problem in "\n".join(show(browser, tmp_path, page + fault, checks.PHONE).charts)
+    assert problems(in_light, page) == []
+    assert problem in "\n".join(problems(in_light, page + fault))
