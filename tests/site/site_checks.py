@@ -235,6 +235,9 @@ MAKE_SMALLER = """few => {
     seen[look] = (seen[look] || 0) + 1;
     if (seen[look] > few) piece.dataset.repeated = '';
   }
+  // A span of text alone, without a name, means nothing to any other rule.
+  for (const piece of document.querySelectorAll('span[data-repeated]:not([id], :has(*))'))
+    piece.replaceWith(...piece.childNodes);
   document.querySelectorAll('mjx-math').forEach(glyphs => glyphs.replaceChildren());
 }"""
 MEASURED = "*:not([data-repeated], mjx-assistive-mml *)"
