@@ -91,11 +91,36 @@ class Question:
     choices: tuple[tuple[str, str], ...]  # each choice and what is said when it is opened
 
 
-def contents() -> list[str]:
-    """Return the chapters' names in the book's order."""
+def pages() -> dict[str, list[str]]:
+    """Return the parts of the table of contents: their captions, the first page's empty, and their pages' names."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
-    return [Path(file).name for file in files if (ROOT / f"{file}.ipynb").exists()]
+    parts = {part["caption"]: [Path(page["file"]).name for page in part["chapters"]] for part in toc["parts"]}
+    return {"": [Path(toc["root"]).name], **parts}
+
+
+def contents() -> list[str]:
+    """Return the chapters' names in the book's order: of the pages that are notebooks."""
+    return [name for names in pages().values() for name in names if (ROOT / "book" / f"{name}.ipynb").exists()]
+
+
+def prerequisites() -> dict[str, list[str]]:
+    """Return what each chapter but the first builds on, in the book's order.
+
+    Raises
+    ------
+    ValueError
+        If ``book/prerequisites.yml`` leaves a chapter out or names another, or one builds on nothing or a later one.
+    """
+    needs = yaml.safe_load((ROOT / "book" / "prerequisites.yml").read_text(encoding="utf-8"))
+    first, *others = contents()
+    if set(needs) != set(others):
+        wrong = ", ".join(sorted(set(needs) ^ set(others)))
+        raise ValueError(f"book/prerequisites.yml must name every chapter of _toc.yml after {first}; look at {wrong}")
+    for i, name in enumerate(others):
+        before = {first, *others[:i]}
+        if not needs[name] or not before.issuperset(needs[name]):
+            raise ValueError(f"book/prerequisites.yml: {name} builds on {needs[name]}; name some of {sorted(before)}")
+    return {name: needs[name] for name in others}
 
 
 def read(name: str) -> NotebookNode:

@@ -25,12 +25,14 @@ from string import Template
 from urllib.parse import urlsplit
 
 import chapters
-import yaml
 from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Page, sync_playwright
 from pypdf import PdfReader, PdfWriter
 from screenshots import DRAWN, TYPESET
 from tqdm import tqdm
+
+sys.path.append(str(chapters.ROOT / "book" / "_ext"))
+import assets
 
 TEMPLATES = chapters.ROOT / "book" / "_print"
 SITE = chapters.ROOT / "_build" / "html"
@@ -60,10 +62,7 @@ NUMBER = """pages => {
 
 def parts(only: Sequence[str] = ()) -> list[tuple[str, list[str]]]:
     """Return the parts of the table of contents, or of some of its pages: their titles, and their pages' names."""
-    toc = yaml.safe_load((chapters.ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    every = [("", [Path(toc["root"]).name])]
-    every += [(part["caption"], [Path(page["file"]).name for page in part["chapters"]]) for part in toc["parts"]]
-    chosen = [(part, [name for name in pages if name in only or not only]) for part, pages in every]
+    chosen = [(part, [name for name in pages if name in only or not only]) for part, pages in chapters.pages().items()]
     return [(part, pages) for part, pages in chosen if pages]
 
 
@@ -131,14 +130,10 @@ def _scripts(site: Path, names: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for name in names:
         head = (site / "book" / f"{name}.html").read_text(encoding="utf-8").partition("</head>")[0]
-        for tag in BeautifulSoup(head, "html.parser").find_all(["link", "script"]):
-            address = tag.get("src") or tag.get("href") or ""
-            if any(part in address for part in ("mathjax", "charts/", "pygments.css", "proof.css")):
-                attribute = "src" if tag.get("src") else "href"
-                tag[attribute] = f"../html/book/{address}"
-                found[str(tag)] = None
-            elif "window.MathJax" in tag.get_text():
-                found[str(tag)] = None
+        for tag in assets.loaders(BeautifulSoup(head, "html.parser")):
+            for attribute in {"src", "href"} & set(tag.attrs):
+                tag[attribute] = f"../html/book/{tag[attribute]}"
+            found[str(tag)] = None
     return list(found)
 
 

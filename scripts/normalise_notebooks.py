@@ -4,6 +4,8 @@ A cell that starts with the line ``# NBVAL_CHECK_OUTPUT`` keeps its output, whic
 count 1: nbval compares it with what the cell prints. Every other output and count is removed, as is metadata
 other than tags, slides and MyST-NB's; each cell has a readable identifier that stays with it; there is one kernel.
 
+Where no notebook is named, what repeats the table of contents is written too: see follow_contents.py.
+
 With --check nothing is run or written, and every departure from that form is named. The most treacherous one:
 a checked cell with no stored output, which nbval passes without comparing anything.
 """
@@ -20,6 +22,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import follow_contents
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -206,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not files:
         parser.error(f"there is no notebook in {BOOK}")
 
-    failed = False
+    failed = not options.files and bool(follow_contents.main(["--check"] * options.check))
     for path in files:
         try:
             if not options.check:

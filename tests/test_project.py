@@ -2,8 +2,6 @@
 
 import ast
 import importlib.metadata
-import itertools
-import json
 import re
 import shutil
 import subprocess
@@ -12,6 +10,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import chapters
 import normalise_notebooks as notebooks
 import pytest
 import yaml
@@ -24,7 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REPOSITORY = PROJECT["project"]["urls"]["Repository"]
 ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?github\.com/[\w.-]+/orthobook[\w-]*", re.IGNORECASE)
-CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 
 
 def pins():
@@ -48,25 +46,6 @@ def project_files():
 def misplaced(text):
     """Return the addresses in a text that name another repository of ours than the one in pyproject.toml."""
     return [address for address in ADDRESS.findall(text) if address != REPOSITORY]
-
-
-def entries(node):
-    """Return the names of all pages in a part of the table of contents, in order."""
-    if isinstance(node, list):
-        return [name for item in node for name in entries(item)]
-    if not isinstance(node, dict):
-        return []
-    own = [node[key] for key in ("root", "file") if key in node]
-    return own + [name for key in ("parts", "chapters", "sections") for name in entries(node.get(key))]
-
-
-def page_of(name):
-    """Return the file of a name in the table of contents."""
-    if Path(name).suffix in {".ipynb", ".md"}:
-        return ROOT / name
-    found = [path for suffix in (".ipynb", ".md") if (path := ROOT / f"{name}{suffix}").exists()]
-    assert len(found) == 1, f"{name} in _toc.yml stands for {len(found)} files"
-    return found[0]
 
 
 def test_every_mention_of_the_repository_is_its_address():
@@ -102,17 +81,9 @@ def test_the_citation_agrees_with_the_package():
 
 
 def test_the_table_of_contents_lists_every_page_once():
-    listed = [page_of(name) for name in entries(CONTENTS)]
-    assert len(listed) == len(set(listed))
-    assert set(listed) == {*(ROOT / "book").glob("*.ipynb"), *(ROOT / "book").glob("*.md")}
-
-
-def test_each_chapter_leads_to_the_next():
-    chapters = [path for name in entries(CONTENTS) if (path := page_of(name)).suffix == ".ipynb"]
-    assert len(chapters) > 10
-    for chapter, following in itertools.pairwise(chapters):
-        last = json.loads(chapter.read_text(encoding="utf-8"))["cells"][-1]["source"]
-        assert re.findall(r"^Next: .*\((.*)\)", "".join(last), re.MULTILINE) == [following.name], chapter.name
+    listed = [name for names in chapters.pages().values() for name in names]
+    there = [path.stem for suffix in ("ipynb", "md") for path in (ROOT / "book").glob(f"*.{suffix}")]
+    assert sorted(listed) == sorted(there)
 
 
 def test_pins_satisfy_the_package_s_ranges():

@@ -4,14 +4,12 @@ import re
 
 import chapters
 import pytest
-import yaml
 
 BOOK = chapters.ROOT / "book"
 NAMES = chapters.contents()
 PLAN = re.compile(r"^## \[[^\]]+\]\(([\w-]+)\.ipynb\)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 PLANS = dict(PLAN.findall((BOOK / "lectures.md").read_text(encoding="utf-8")))
 ROW = re.compile(r"^\| (.*?) \| (\d+|–|\*\*\d+\*\*) \| (\d+|\*\*\d+\*\*) \|", re.MULTILINE)
-PREREQUISITES = yaml.safe_load((BOOK / "prerequisites.yml").read_text(encoding="utf-8"))
 MEETING = 90  # minutes
 
 
@@ -19,10 +17,6 @@ def minutes(name):
     """Return a plan's rows: what, short, full; and its totals."""
     rows = [(what, *(int(m.strip("*").replace("–", "0")) for m in both)) for what, *both in ROW.findall(PLANS[name])]
     return rows[:-1], rows[-1][1:]
-
-
-def test_every_chapter_has_a_plan_in_the_order_of_the_book():
-    assert list(PLANS) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,13 +67,6 @@ def test_a_syllabus_fits_its_weeks(number, rows):
 
 def test_the_longest_syllabus_teaches_everything_in_the_order_of_the_book():
     assert [name for _, name, _, _ in dict(syllabi())[12] if name] == NAMES
-
-
-def test_prerequisites_name_every_chapter_after_what_it_builds_on():
-    assert list(PREREQUISITES) == NAMES[1:]
-    for name, before in PREREQUISITES.items():
-        assert before
-        assert all(NAMES.index(other) < NAMES.index(name) for other in before)
 
 
 def test_project_ideas_say_data_and_hours():

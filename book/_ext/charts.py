@@ -13,20 +13,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import altair
 import vl_convert
 from docutils import nodes
 from sphinx.application import Sphinx
 
+import assets
+from orthobook.figures import vegalite_version
+
 BOOK, PACKAGE = Path(__file__).parents[1] / "_charts", Path(__file__).parents[2] / "orthobook" / "figures"
-COPIED = (BOOK / "charts.js", BOOK / "licences.txt", PACKAGE / "charts.css", PACKAGE / "folding.js")
 IN_BOOK = "vendor/charts"  # below _static; the theme loads nothing from there by itself
 SCRIPTS = {"vega": ("vega.js", "charts.js"), "folding": ("folding.js",)}  # by kind of figure, in the order of loading
 
 
 def bundle(cache: Path) -> Path:
     """Return the script that defines ``orthobookEmbed``, made anew only for other versions of its parts."""
-    vegalite = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    vegalite = vegalite_version()
     script = cache / f"vega-{vegalite}-vl-convert-{version('vl-convert-python')}.js"
     if not script.exists():
         code = vl_convert.javascript_bundle("window.orthobookEmbed = vegaEmbed;", vl_version=vegalite)
@@ -42,10 +43,9 @@ def copy_scripts(app: Sphinx) -> None:
     if app.builder.format != "html":
         return
     target = Path(app.outdir) / "_static" / IN_BOOK
-    target.mkdir(parents=True, exist_ok=True)
+    assets.copy(BOOK, target, ("charts.js", "licences.txt"))
+    assets.copy(PACKAGE, target, ("charts.css", "folding.js"))
     shutil.copyfile(bundle(Path(app.doctreedir).parent / "charts"), target / "vega.js")
-    for file in COPIED:
-        shutil.copyfile(file, target / file.name)
 
 
 def load_scripts(

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import textwrap
 from collections import defaultdict
 from html import escape
@@ -16,37 +17,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 BOOK = Path(__file__).parents[1]
+sys.path.append(str(BOOK.parent / "scripts"))
+import chapters  # noqa: E402
+
 USED = ("orthobook", "torch", "numpy", "scipy", "matplotlib", "altair", "jupyter-book", "sphinx", "myst-nb")
 
 WIDTH, HEIGHT, GAP, ROW = 168, 46, 14, 84  # of the map's boxes and between them, in pixels
 
 
-def prerequisites() -> dict[str, list[str]]:
-    """Return what each chapter builds on, in the order of the book."""
-    return yaml.safe_load((BOOK / "prerequisites.yml").read_text(encoding="utf-8"))
-
-
-def opening(name: str) -> str:
-    """Return a chapter's first cell: its title, its promise, and what one will be able to do."""
-    return nbformat.read(BOOK / f"{name}.ipynb", as_version=4).cells[0].source
-
-
-def title(name: str) -> str:
-    """Return a chapter's title."""
-    return opening(name).partition("\n")[0].removeprefix("# ")
-
-
 def _link(name: str) -> str:
     """Return a link to a chapter."""
-    return f"[{title(name)}]({name}.ipynb)"
+    return f"[{chapters.title(chapters.read(name))}]({name}.ipynb)"
 
 
 def _parsed(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
@@ -62,9 +49,9 @@ class Objectives(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return a definition list made of the chapters' first cells."""
         lines = []
-        for name in prerequisites():
+        for name in chapters.prerequisites():
             self.env.note_dependency(str(BOOK / f"{name}.ipynb"))
-            listed = opening(name).partition("You will be able to\n")[2].strip()
+            listed = chapters.read(name).cells[0].source.partition("You will be able to\n")[2].strip()
             lines += [_link(name), *f": {listed}".replace("\n", "\n  ").splitlines(), ""]
         return _parsed(self, lines)
 
@@ -75,7 +62,8 @@ class Prerequisites(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return a table."""
         self.env.note_dependency(str(BOOK / "prerequisites.yml"))
-        rows = [f"| {_link(name)} | {', '.join(map(_link, before))} |" for name, before in prerequisites().items()]
+        needs = chapters.prerequisites()
+        rows = [f"| {_link(name)} | {', '.join(map(_link, before))} |" for name, before in needs.items()]
         return _parsed(self, ["| chapter | builds on |", "| --- | --- |", *rows])
 
 
@@ -96,7 +84,7 @@ class BookMap(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the drawing; a browser that shows no drawing shows its description."""
         self.env.note_dependency(str(BOOK / "prerequisites.yml"))
-        return [nodes.raw("", book_map(prerequisites()), format="html")]
+        return [nodes.raw("", book_map(chapters.prerequisites()), format="html")]
 
 
 def levels(needs: dict[str, list[str]]) -> dict[str, int]:
@@ -136,7 +124,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
 
 def _box(name: str, x: float, y: float) -> str:
     """Return a box with a chapter's title, which is a link to it."""
-    lines = textwrap.wrap(title(name).partition(":")[0], 20)
+    lines = textwrap.wrap(chapters.title(chapters.read(name)).partition(":")[0], 20)
     words = "".join(
         f'<tspan x="{x:g}" y="{y + 5 + 17 * (i - (len(lines) - 1) / 2):g}">{escape(line)}</tspan>'
         for i, line in enumerate(lines)

@@ -8,7 +8,6 @@ no page, served over HTTP or opened from the file system, asks any other host fo
 from __future__ import annotations
 
 import re
-import shutil
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
+
+import assets
 
 logger = logging.getLogger(__name__)
 
@@ -125,13 +126,8 @@ def copy_mathjax(app: Sphinx, failure: Exception | None) -> None:
     """Copy MathJax, its fonts and its licence beside the built pages."""
     if failure is not None or app.builder.format != "html":
         return
-    source, target = mathjax_source(), Path(app.outdir) / "_static" / IN_BOOK
-    for part in MATHJAX_PARTS:
-        (target / part).parent.mkdir(parents=True, exist_ok=True)
-        if (source / part).is_dir():
-            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source / part, target / part)
+    target = Path(app.outdir) / "_static" / IN_BOOK
+    assets.copy(mathjax_source(), target, MATHJAX_PARTS)
     (target / "NOTICE").write_text(NOTICE, encoding="utf-8")
     (target / "LICENSE").write_text(apache_licence(), encoding="utf-8")
 

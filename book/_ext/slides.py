@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
@@ -23,6 +22,8 @@ from typing import Any
 from bs4 import BeautifulSoup, Comment, Tag
 from docutils import nodes
 from sphinx.application import Sphinx
+
+import assets
 
 BEGIN, END = "slide", "end of slide"  # HTML comments around a marked cell
 HERE = Path(__file__).parents[1] / "_slides"
@@ -80,15 +81,8 @@ def make(app: Sphinx, failure: Exception | None) -> None:
 
 def copy_scripts(target: Path) -> None:
     """Put reveal.js and the slides' own script and style beside the pages."""
-    source = Path(str(distribution("sphinx-revealjs").locate_file(IN_WHEEL)))
-    for part in REVEAL_PARTS:
-        (target / part).parent.mkdir(parents=True, exist_ok=True)
-        if (source / part).is_dir():
-            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
-        elif (source / part).exists():
-            shutil.copyfile(source / part, target / part)
-    for name in ("slides.css", "slides.js"):
-        shutil.copyfile(HERE / name, target / name)
+    assets.copy(Path(str(distribution("sphinx-revealjs").locate_file(IN_WHEEL))), target, REVEAL_PARTS)
+    assets.copy(HERE, target, ("slides.css", "slides.js"))
 
 
 def presentation(page: str, name: str) -> str:
@@ -99,14 +93,9 @@ def presentation(page: str, name: str) -> str:
         section.unwrap()
     title = article.find("h1")
     slides = "\n".join(map(str, _slides(soup, article, name)))
-    keep = ("mathjax", "charts/", "pygments.css", "proof.css")
-    head = [
-        tag
-        for tag in soup.head.find_all(["link", "script"])
-        if any(word in (tag.get("src") or tag.get("href") or "") for word in keep) or "window.MathJax" in tag.get_text()
-    ]
+    head = "\n    ".join(map(str, assets.loaders(soup)))
     template = Template((HERE / "slides.html").read_text(encoding="utf-8"))
-    values = {"title": _title_text(title), "name": name, "head": "\n    ".join(map(str, head)), "slides": slides}
+    values = {"title": _title_text(title), "name": name, "head": head, "slides": slides}
     return template.substitute(values)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import tomllib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,21 +24,6 @@ def site() -> Path:
     if not (folder / "index.html").exists():
         pytest.fail(f"there is no built book at {folder}: run `make book`, or set ORTHOBOOK_SITE to its folder")
     return folder.resolve()
-
-
-@pytest.fixture(scope="session")
-def chapters() -> list[str]:
-    """The chapters that are notebooks, as paths without suffix, in the order of the table of contents."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    names = [contents["root"]]
-    names += [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [name for name in names if (ROOT / f"{name}.ipynb").exists()]
-
-
-@pytest.fixture(scope="session")
-def repository() -> str:
-    """The repository's address, from the one place that defines it."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -13,7 +14,9 @@ from urllib.parse import unquote, urlsplit
 from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup, Tag
+from chart_checks import chart_problems
 from playwright.sync_api import Browser, Page
+from table_checks import table_problems
 
 OUTSIDE = re.compile(r"(https?:)?//", re.IGNORECASE)
 STYLE_ADDRESS = re.compile(r"""(?:url\(|@import)\s*["']?([^"')\s]+)""", re.IGNORECASE)
@@ -177,7 +180,9 @@ class Visit:
     errors: list[str] = field(default_factory=list)  # of scripts, of the console, of requests
     typesetting: list[str] = field(default_factory=list)
     accessibility: list[str] = field(default_factory=list)  # what axe finds fault with
-    width: int = 0  # the page's full width in CSS pixels
+    width: list[str] = field(default_factory=list)  # windows that the page is wider than
+    tables: list[str] = field(default_factory=list)
+    charts: list[str] = field(default_factory=list)
 
 
 # MathJax shows an unknown macro as red text and other errors as merror. Both count, and maths it never reached.
@@ -230,6 +235,9 @@ MAKE_SMALLER = """few => {
     seen[look] = (seen[look] || 0) + 1;
     if (seen[look] > few) piece.dataset.repeated = '';
   }
+  // A span of text alone, without a name, means nothing to any other rule.
+  for (const piece of document.querySelectorAll('span[data-repeated]:not([id], :has(*))'))
+    piece.replaceWith(...piece.childNodes);
   document.querySelectorAll('mjx-math').forEach(glyphs => glyphs.replaceChildren());
 }"""
 MEASURED = "*:not([data-repeated], mjx-assistive-mml *)"
@@ -251,10 +259,17 @@ def violations(page: Page) -> list[str]:
     ]
 
 
+DESK, TABLET, PHONE = (1280, 900), (768, 1024), (390, 844)  # windows, in CSS pixels
+
+
 def visit(
-    browser: Browser, url: str, inside: str, width: int = 1280, mode: Literal["light", "dark"] = "light"
+    browser: Browser,
+    url: str,
+    inside: str,
+    windows: Sequence[tuple[int, int]] = (DESK,),
+    mode: Literal["light", "dark"] = "light",
 ) -> Visit:
-    """Show a page in a fresh browser profile until it is at rest, and note what happened.
+    """Show a page in a fresh browser profile, look at all of it, move its charts' controls, and note what happened.
 
     Parameters
     ----------
@@ -264,21 +279,29 @@ def visit(
         The page's address.
     inside : str
         What the addresses of the book's own files begin with.
-    width : int
-        Width of the window in CSS pixels.
+    windows : sequence of pairs of int
+        Widths and heights of the window in CSS pixels. Tables, and the width of the page, are looked at in all of
+        them, and the rest in the last.
     mode : str
         The colours that the reader prefers.
     """
     result = Visit()
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode, reduced_motion="reduce")
+    width, height = windows[0]
+    size = {"width": width, "height": height}
+    context = browser.new_context(viewport=size, color_scheme=mode, reduced_motion="reduce")
     page = context.new_page()
     watch(page, result, inside)
     page.goto(url)
-    page.wait_for_load_state("networkidle")
     page.wait_for_function(TYPESET)
     page.wait_for_function(DRAWN)
     result.typesetting = page.evaluate(TYPESETTING)
-    result.width = page.evaluate("document.scrollingElement.scrollWidth")
+    for width, height in windows:
+        page.set_viewport_size({"width": width, "height": height})
+        full = page.evaluate("document.scrollingElement.scrollWidth")
+        result.width += [f"{full} wide in a window of {width}"] * (full > width)
+        result.tables += table_problems(page)
     result.accessibility = violations(page)
+    result.charts = [*chart_problems(page, mode)]  # without formulas, which would be laid out anew at every change
+    page.wait_for_load_state("networkidle")
     context.close()
     return result

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import accessibility
+import assets
 import checked_cells
 import docstrings
 import offline
 import punctuation
 import pytest
+from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.utils import new_document
 from sphinx.errors import ExtensionError
@@ -90,3 +92,24 @@ def test_cells_are_shown_without_their_instruction_to_nbval(code, shown):
     document += nodes.literal_block(code, code)
     checked_cells.Unmark(document).run()
     assert document.astext() == document[0].rawsource == shown
+
+
+def test_files_and_folders_are_copied_and_a_missing_one_is_no_secret(tmp_path):
+    (tmp_path / "from" / "a" / "b").mkdir(parents=True)
+    for name in ("a/b/1", "a/2", "3"):
+        (tmp_path / "from" / name).write_text(name)
+    assets.copy(tmp_path / "from", tmp_path / "to", ("a/b", "3"))
+    copied = {path.relative_to(tmp_path / "to").as_posix() for path in (tmp_path / "to").rglob("*") if path.is_file()}
+    assert copied == {"a/b/1", "3"}
+    with pytest.raises(FileNotFoundError):
+        assets.copy(tmp_path / "from", tmp_path / "to", ("gone",))
+
+
+def test_of_a_head_what_draws_and_sets_is_kept():
+    kept = [
+        "<script>window.MathJax = {}</script>",
+        '<script src="../_static/vendor/mathjax/tex-chtml.js"></script>',
+        '<link href="../_static/pygments.css" rel="stylesheet"/>',
+    ]
+    head = "".join(["<head><title>t</title>", *kept, '<script src="../_static/theme.js"></script></head>'])
+    assert [str(tag) for tag in assets.loaders(BeautifulSoup(head, "html.parser"))] == kept

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import chapters
 import pytest
 import site_checks as checks
 import yaml
@@ -11,7 +13,6 @@ import yaml
 import orthobook
 
 ROOT = Path(__file__).parents[2]
-PHONE = 390  # CSS pixels
 
 
 def lines(problems):
@@ -45,10 +46,10 @@ def found(site):
 
 
 class Visited:
-    """Every page that is read, as a reader's browser shows it."""
+    """Every page that is read, as a reader's browser shows it: one visit, in which all is looked at."""
 
     http: bool
-    width: int  # of the window, in CSS pixels
+    windows: tuple[tuple[int, int], ...]
     mode: str  # light or dark
 
     @pytest.fixture(scope="class")
@@ -56,41 +57,23 @@ class Visited:
     def visits(cls, request, site, browser):
         base = request.getfixturevalue("server") if cls.http else site.as_uri()
         addresses = [page.relative_to(site).as_posix() for page in checks.read_pages(site)]
-        return {address: checks.visit(browser, f"{base}/{address}", base, cls.width, cls.mode) for address in addresses}
+        return {name: checks.visit(browser, f"{base}/{name}", base, cls.windows, cls.mode) for name in addresses}
 
-    def collect(self, visits, attribute):
-        """Gather what the visits found, with the pages' addresses."""
-        return lines(
-            f"{address}: {problem}" for address, visit in visits.items() for problem in getattr(visit, attribute)
-        )
-
-    def test_nothing_is_asked_of_another_host(self, visits):
-        assert self.collect(visits, "outside") == ""
-
-    def test_no_script_or_console_error(self, visits):
-        assert self.collect(visits, "errors") == ""
-
-    def test_all_maths_is_typeset(self, visits):
-        assert self.collect(visits, "typesetting") == ""
-
-    def test_axe_finds_no_fault(self, visits):
-        assert self.collect(visits, "accessibility") == ""
-
-    def test_no_page_is_wider_than_its_window(self, visits):
-        wide = {address: visit.width for address, visit in visits.items() if visit.width > self.width}
-        assert wide == {}
+    @pytest.mark.parametrize("subject", [field.name for field in dataclasses.fields(checks.Visit)])
+    def test_no_page_has_a_fault(self, visits, subject):
+        assert lines(f"{name}: {fault}" for name, visit in visits.items() for fault in getattr(visit, subject)) == ""
 
 
 class TestOverHTTP(Visited):
-    """On a desk, in light colours."""
+    """On a tablet and on a desk, in light colours."""
 
-    http, width, mode = True, 1280, "light"
+    http, windows, mode = True, (checks.TABLET, checks.DESK), "light"
 
 
 class TestFromTheFileSystem(Visited):
     """On a telephone, in dark colours."""
 
-    http, width, mode = False, PHONE, "dark"
+    http, windows, mode = False, (checks.PHONE,), "dark"
 
 
 @pytest.mark.parametrize("check", OF_EVERY_PAGE, ids=lambda check: check.__name__)
@@ -111,26 +94,25 @@ def test_every_link_leads_somewhere(site):
 
 
 def test_every_page_of_the_contents_was_built(site):
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    names = [contents["root"], *(c["file"] for part in contents["parts"] for c in part["chapters"])]
-    assert [name for name in names if not (site / f"{name}.html").exists()] == []
+    names = [name for names in chapters.pages().values() for name in names]
+    assert [name for name in names if not (site / "book" / f"{name}.html").exists()] == []
 
 
-def test_the_root_sends_the_reader_on(site, chapters):
+def test_the_root_sends_the_reader_on(site):
+    first = f"book/{chapters.contents()[0]}.html"
     page = checks.parse((site / "index.html").read_text(encoding="utf-8"))
-    assert page.select_one("meta[http-equiv=Refresh]")["content"] == f"0; url={chapters[0]}.html"
-    assert page.select_one("a")["href"] == f"{chapters[0]}.html"
+    assert page.select_one("meta[http-equiv=Refresh]")["content"] == f"0; url={first}"
+    assert page.select_one("a")["href"] == first
     assert page.select_one("link[rel=icon]")["href"].startswith("data:")  # or else browsers ask for /favicon.ico
     assert page.title.text
 
 
-def test_every_chapter_has_text_and_figures_and_opens_in_colab(site, chapters, repository):
-    assert chapters
+def test_every_chapter_has_text_and_figures_and_opens_in_colab(site):
     problems = []
-    for chapter in chapters:
-        html = (site / f"{chapter}.html").read_text(encoding="utf-8")
+    for chapter in chapters.contents():
+        html = (site / "book" / f"{chapter}.html").read_text(encoding="utf-8")
         found = checks.content_problems(html, at_least=150) + checks.figure_problems(html, at_least=1)
-        found += checks.colab_problems(html, repository, chapter)
+        found += checks.colab_problems(html, chapters.repository(), f"book/{chapter}")
         problems += [f"{chapter}: {problem}" for problem in found]
     assert lines(problems) == ""
 
@@ -153,8 +135,8 @@ def test_notation_names_code_that_exists(site):
     assert [name.get_text() for name in names if name.find_parent("a") is None] == []
 
 
-def test_the_configuration_names_the_repository(repository):
-    configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+def test_the_configuration_names_the_repository():
+    configuration, repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8")), chapters.repository()
     assert configuration["repository"]["url"] == repository
     assert f"{repository}/" in configuration["html"]["extra_footer"]
 

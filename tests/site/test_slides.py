@@ -1,5 +1,6 @@
 """The slides of every chapter, shown from the file system: formulas set, figures drawn, all on the screen."""
 
+import chapters
 import pytest
 import site_checks as checks
 
@@ -18,11 +19,10 @@ SLIDES = """() => {
 
 
 @pytest.fixture(scope="module")
-def shown(site, chapters, browser):
+def shown(site, browser):
     """The slides of every chapter with what happened while they were shown."""
     found = {}
-    for chapter in chapters:
-        name = chapter.rpartition("/")[2]
+    for name in chapters.contents():
         visit, page = checks.Visit(), browser.new_page(viewport={"width": 1280, "height": 720})
         checks.watch(page, visit, site.as_uri())
         page.goto((site / "slides" / f"{name}.html").as_uri())
