@@ -28,7 +28,8 @@ def main():
     check_python()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     python = os.path.join(ENVIRONMENT, "bin", "python")
-    install = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-qq"]
+    # Modules are compiled when they are first imported, which most never are.
+    install = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-qq", "--no-compile"]
     requirements_stamp = os.path.join(ENVIRONMENT, "made-from-requirements")
     package_stamp = os.path.join(ENVIRONMENT, "made-from-pyproject")
 
@@ -40,7 +41,11 @@ def main():
             [sys.executable, "-m", "venv", "--clear", ENVIRONMENT],
             "A virtual environment cannot be made. On Debian and Ubuntu: apt install python3-venv",
         )
-        run([*install, "-r", "requirements.txt"], "The packages of requirements.txt cannot be installed.")
+        complaint = "The packages of requirements.txt cannot be installed."
+        # All versions are pinned, so there is nothing to resolve; what a platform needs besides, as torch does its
+        # libraries for a GPU, is added after.
+        run([*install, "--no-deps", "-r", "requirements.txt"], complaint)
+        run([*install, "-r", "requirements.txt"], complaint)
         quieten_kernels()
         write(requirements_stamp, requirements)
         print(f"Set up {ENVIRONMENT} in {time.time() - start:.0f} s.", flush=True)

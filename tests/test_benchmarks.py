@@ -14,7 +14,6 @@ import torch
 
 import orthobook as ob
 from orthobook.orthogonal import haar
-from orthobook.study import timings
 from orthobook.study.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,10 +29,18 @@ def benchmark_module(monkeypatch):
     return importlib.import_module
 
 
-def run(script, *arguments):
-    command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def run(benchmark_module, monkeypatch, capsys):
+    """Run a benchmark as from the command line, but in this process, where torch is loaded; return what it prints."""
+    threads = torch.get_num_threads()
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        benchmark_module(name).main()
+        return capsys.readouterr().out
+
+    yield run
+    torch.set_num_threads(threads)
 
 
 def table(output, title):
@@ -52,13 +59,12 @@ def check_spreads(cells):
         assert high > 0
 
 
-def test_training_step_prints_and_stores_a_row_for_every_candidate(tmp_path):
+def test_training_step_prints_and_stores_a_row_for_every_candidate(run, tmp_path):
     store = tmp_path / "benchmarks.jsonl"
     size = ("--depth=3", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
-    done = run("training_step.py", *size, f"--store={store}")
-    assert done.returncode == 0, done.stderr
-    assert f"torch {torch.__version__}" in done.stdout
-    rows = table(done.stdout, "one training step")
+    printed = run("training_step", *size, f"--store={store}")
+    assert f"torch {torch.__version__}" in printed
+    rows = table(printed, "one training step")
     always = {"matrix products alone", "nn.Sequential, Adam", "nn.Sequential, fused Adam"}
     always |= {f"orthobook, {mode}" for mode in ("free", "constrained", "penalised")}
     always |= {f"{kind}, {form}" for kind in MAPS for form in ("layer by layer", "one stack")}
@@ -76,21 +82,21 @@ def test_training_step_prints_and_stores_a_row_for_every_candidate(tmp_path):
     assert stored["iterations of the retraction in a step"] >= 1
     facts = ("free / matrix products alone", "constrained / free", "fastest orthogonal peer / constrained")
     for fact in facts:
-        assert f"{fact} " in done.stdout
+        assert f"{fact} " in printed
         median, low, high = stored[fact]
         assert 0 < low <= median <= high
 
 
-def test_jacobian_prints_times_differences_and_memory():
-    done = run("jacobian.py", "--depth=8", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
-    assert done.returncode == 0, done.stderr
-    rows = table(done.stdout, "Jacobian")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch itself uses it
+def test_jacobian_prints_times_differences_and_memory(run):
+    printed = run("jacobian", "--depth=8", "--width=8", "--batch=4", "--repetitions=2", "--threads=1")
+    rows = table(printed, "Jacobian")
     check_spreads(rows.pop("matrix products alone"))
     assert len(rows) == 5
     for name, (*spreads, difference) in rows.items():
         check_spreads(spreads)
         assert 0 <= float(difference) < 1e-5, name
-    memory = {name: list(map(float, cells)) for name, cells in table(done.stdout, "peak memory").items()}
+    memory = {name: list(map(float, cells)) for name, cells in table(printed, "peak memory").items()}
     assert memory.keys() == rows.keys()
     # 4 inputs, 8 × 8 float32: Jacobians before and after a layer take 2 KiB. Autograd stores every layer's state.
     assert len(set(memory["orthobook.jacobian"])) == 1
@@ -98,49 +104,45 @@ def test_jacobian_prints_times_differences_and_memory():
     assert memory["autograd by rows, frozen"][0] < memory["autograd by rows, frozen"][2]
 
 
-def test_every_architecture_has_a_row():
-    done = run("architectures.py", "--depth=2", "--width=8", "--batch=4", "--repetitions=1", "--threads=1")
-    assert done.returncode == 0, done.stderr
-    rows = table(done.stdout, "training step by architecture")
+def test_every_architecture_has_a_row(run):
+    printed = run("architectures", "--depth=2", "--width=8", "--batch=4", "--repetitions=1", "--threads=1")
+    rows = table(printed, "training step by architecture")
     assert tuple(rows) == ob.architectures("square")
     for cells in rows.values():
         check_spreads(cells)
 
 
-def test_depth_prints_time_and_memory_for_each_layer():
-    done = run("depth.py", "--width=8", "--batch=16", "--depths", "9", "36", "--repetitions=1", "--threads=1")
-    assert done.returncode == 0, done.stderr
-    rows = table(done.stdout, "constrained training step")
+def test_depth_prints_time_and_memory_for_each_layer(run):
+    printed = run("depth", "--width=8", "--batch=16", "--depths", "9", "36", "--repetitions=1", "--threads=1")
+    rows = table(printed, "constrained training step")
     assert list(rows) == [f"depth {depth}, {kept}" for depth in (9, 36) for kept in ("all states", "sqrt(L) states")]
     memory = {name: float(cells[2]) for name, cells in rows.items()}
     assert memory["depth 36, sqrt(L) states"] < memory["depth 36, all states"]
 
 
-def test_initialisation_prints_its_rows():
-    done = run("initialisation.py", "--depth=3", "--width=4", "--repetitions=1", "--threads=1")
-    assert done.returncode == 0, done.stderr
-    rows = table(done.stdout, "orthogonal weights")
+def test_initialisation_prints_its_rows(run):
+    printed = run("initialisation", "--depth=3", "--width=4", "--repetitions=1", "--threads=1")
+    rows = table(printed, "orthogonal weights")
     assert len(rows) == 2
     for cells in rows.values():
         check_spreads(cells)
 
 
-def test_startup_runs_what_it_times(benchmark_module, monkeypatch, capsys):
-    startup = benchmark_module("startup")
-    monkeypatch.setattr(timings, "BURST", 1)  # each call takes seconds
-    monkeypatch.setattr(sys, "argv", ["startup.py", "--repetitions=1", "--threads=1"])
-    startup.main()
-    rows = table(capsys.readouterr().out, "startup")
+def test_startup_runs_what_it_times(run, benchmark_module, monkeypatch):
+    def once(calls, repetitions):  # without the rounds that a measurement needs: each call takes seconds
+        return {name: [1.0 + call().returncode] for name, call in calls.items()}
+
+    monkeypatch.setattr(benchmark_module("startup"), "interleaved", once)
+    rows = table(run("startup", "--repetitions=1", "--threads=1"), "startup")
     assert list(rows) == ["import torch", "import orthobook", "a chapter's first figure"]
     for cells in rows.values():
         check_spreads(cells)
 
 
-def test_precision_trains_in_both_and_keeps_the_weights_orthogonal():
+def test_precision_trains_in_both_and_keeps_the_weights_orthogonal(run):
     small = ("--depth=3", "--width=8", "--batch=16", "--steps=4", "--seeds=2", "--repetitions=1", "--threads=1")
-    done = run("precision.py", *small)
-    assert done.returncode == 0, done.stderr
-    rows = table(done.stdout, "products")
+    printed = run("precision", *small)
+    rows = table(printed, "products")
     assert rows.keys() == {"full", "bfloat16"}
     for time, accuracy, spread, error in rows.values():
         check_spreads([time])
@@ -151,7 +153,10 @@ def test_precision_trains_in_both_and_keeps_the_weights_orthogonal():
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler, and there is no g++ here")
 def test_compiled_layers_have_the_gradients_of_the_others():
-    done = run("compiled.py", "--width=8", "--batch=4", "--depths", "2", "--repetitions=1", "--threads=1")
+    small = ("--width=8", "--batch=4", "--depths", "2", "--repetitions=1", "--threads=1")
+    command = [sys.executable, str(BENCHMARKS / "compiled.py"), *small]  # the compiler gets a process of its own
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = table(done.stdout, "forward and back")
     assert [name.partition(", ")[0] for name in rows] == ["depth 2"] * 3
@@ -159,11 +164,10 @@ def test_compiled_layers_have_the_gradients_of_the_others():
         assert float(cells[2]) < 1e-5
 
 
-def test_the_deep_network_is_measured_after_its_training(tmp_path):
+def test_the_deep_network_is_measured_after_its_training(run, tmp_path):
     store = tmp_path / "benchmarks.jsonl"
     small = ("--depth=10", "--width=8", "--batch=16", "--steps=150", "--data=fashion-mnist-small", "--device=cpu")
-    done = run("ten_thousand_layers.py", *small, f"--store={store}")
-    assert done.returncode == 0, done.stderr
+    run("ten_thousand_layers", *small, f"--store={store}")
     stored = Store(store).records()[0].result
     assert stored["steps"] == 150
     assert len(stored["loss"]) == len(stored["accuracy of the batch"]) == 100
@@ -172,10 +176,10 @@ def test_the_deep_network_is_measured_after_its_training(tmp_path):
     assert stored["gradient norm, first layer / last"] == pytest.approx(1, abs=1e-4)
 
 
-def test_the_suite_names_what_it_does_not_know():
-    done = run("run_all.py", "flight.py")
-    assert done.returncode == 2
-    assert "no benchmark flight.py; there are: architectures.py" in done.stderr
+def test_the_suite_names_what_it_does_not_know(run, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("run_all", "flight.py")
+    assert "no benchmark flight.py; there are: architectures.py" in capsys.readouterr().err
 
 
 def test_the_suite_runs_what_is_chosen_and_stores_it(benchmark_module, monkeypatch, tmp_path):
@@ -191,19 +195,18 @@ def test_every_benchmark_is_in_the_suite(benchmark_module):
     assert {line.split()[0] for line in benchmark_module("run_all").SUITE} == scripts
 
 
-def test_what_is_stored_is_not_measured_again(tmp_path):
+def test_what_is_stored_is_not_measured_again(run, tmp_path):
     size = ("--depth=2", "--width=4", "--repetitions=1", f"--store={tmp_path / 'benchmarks.jsonl'}")
-    first, second = run("initialisation.py", *size), run("initialisation.py", *size)
-    assert (first.returncode, second.returncode) == (0, 0)
-    assert "holds this benchmark with these options" in second.stdout
+    run("initialisation", *size)
+    assert "holds this benchmark with these options" in run("initialisation", *size)
     assert len(Store(tmp_path / "benchmarks.jsonl").records()) == 1
 
 
-@pytest.mark.parametrize("script", ["training_step.py", "jacobian.py"])
-def test_a_size_below_one_is_refused(script):
-    done = run(script, "--depth=0")
-    assert done.returncode == 2
-    assert "must be at least 1, got 0" in done.stderr
+@pytest.mark.parametrize("script", ["training_step", "jacobian"])
+def test_a_size_below_one_is_refused(run, script, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(script, "--depth=0")
+    assert "must be at least 1, got 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("orthogonal_map", [None, *MAPS])

@@ -188,27 +188,6 @@ def test_a_file_of_another_kind_is_reported(tmp_path, capsys):
     assert "FileNotFoundError" in complaints(tmp_path / "absent.ipynb", capsys)
 
 
-def nbval(path):
-    """Run nbval on one notebook, away from this project's configuration."""
-    options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(path.parent), str(path)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=path.parent)
-
-
-def test_nbval_compares_stored_outputs(store):
-    right = nbval(store(checked_cell("print(6 * 7)")))
-    assert right.returncode == 0, right.stdout
-    assert "2 passed" in right.stdout
-    corrupted = nbval(store(checked_cell("print(6 * 7)", text="41\n")))
-    assert corrupted.returncode == 1
-    assert "1 failed, 1 passed" in corrupted.stdout
-
-
-def test_nbval_alone_misses_an_absent_output(store):
-    """The reason for the check above; should this ever fail, that check is no longer needed."""
-    assert "2 passed" in nbval(store(checked_cell("print(6 * 7)", text=""))).stdout
-
-
 def test_help_shows_examples(capsys):
     with pytest.raises(SystemExit) as exit_:
         notebooks.main(["--help"])

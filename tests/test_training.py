@@ -1,10 +1,7 @@
 """Training learns, repeats to the bit, keeps what its mode promises, and always leaves a usable network."""
 
 import math
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -307,12 +304,8 @@ def test_data_that_do_not_fit_are_named_before_any_work(data):
 @pytest.mark.parametrize(
     ("environment", "progress", "shown"), [("", True, True), ("", False, False), ("1", True, False)]
 )
-def test_progress_bar_shows_and_hides(environment, progress, shown):
-    script = f"""
-import orthobook as ob
-net = ob.build("linear", depth=1, width=4, inputs=784, classes=10, device="cpu")
-list(ob.train(net, ob.load("fashion-mnist-small"), ob.TrainingConfig(steps=3), progress={progress}))
-"""
-    environ = os.environ | {"TQDM_DISABLE": environment}
-    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
-    assert ("linear, constrained" in done.stderr) == shown
+def test_progress_bar_shows_and_hides(environment, progress, shown, monkeypatch, capsys):
+    monkeypatch.setenv("TQDM_DISABLE", environment)
+    net = ob.build("linear", depth=1, width=4, inputs=784, classes=10, device="cpu")
+    list(ob.train(net, ob.load("fashion-mnist-small"), ob.TrainingConfig(steps=3), progress=progress))
+    assert ("linear, constrained" in capsys.readouterr().err) == shown

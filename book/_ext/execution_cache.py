@@ -1,9 +1,4 @@
-"""Run the chapters side by side, and keep their outputs for as long as what they came from stays the same.
-
-The cache of executed notebooks knows a chapter by the code in its cells alone; it would serve old outputs
-after a change of the package. So its folder is named after a digest of everything else that an output depends
-on: the package with its data, the pinned environment, and Python itself. A change of any of them makes every
-chapter run again, and the folders of earlier digests are removed.
+"""Take the chapters' outputs from the cache, and run those that are not in it, side by side.
 
 Sphinx reads one page after the other and would run each chapter as it comes to it. So those that are not in the cache
 are run before, as many at a time as there are processors. One that fails is left for Sphinx to run again and report.
@@ -11,39 +6,22 @@ are run before, as many at a time as there are processors. One that fails is lef
 
 from __future__ import annotations
 
-import logging
+import multiprocessing
 import shutil
-import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from jupyter_cache import get_cache
-from jupyter_cache.executors import load_executor
+from jupyter_cache.executors.basic import ExecutionWorkerTempMProc, ProcessData
 from myst_nb.sphinx_ import NbMetadataCollector, SphinxEnvType
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
-from sphinx.util import logging as sphinx_logging
 
-from orthobook.study import source
+import chapter_cache
 
-logger = sphinx_logging.getLogger(__name__)
-
-
-def digest(root: Path) -> str:
-    """Return a hexadecimal digest of what the chapters' outputs depend on beside their own cells.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-        The repository's root folder.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
-    package = [path for path in (root / "orthobook").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    return source.digest(root, [root / "requirements.txt", *package], beside=sys.version)
+# They are started first, so that no processor waits at the end for one of them.
+LONGEST = ["convolutions", "going-deep", "new-designs", "initialisation-is-enough", "nearly-orthogonal"]
 
 
 def choose_folder(app: Sphinx, config: Config) -> None:
@@ -51,10 +29,8 @@ def choose_folder(app: Sphinx, config: Config) -> None:
 
     Sphinx itself reads every page again when this setting differs from that of the last build.
     """
-    caches = Path(app.outdir).parent / "execution"
-    present = caches / digest(Path(app.srcdir))
-    present.mkdir(parents=True, exist_ok=True)
-    for folder in caches.iterdir():
+    present = chapter_cache.folder(Path(app.srcdir))
+    for folder in present.parent.iterdir():
         if folder != present:
             shutil.rmtree(folder)
     config.nb_execution_cache_path = str(present)
@@ -68,11 +44,33 @@ def run_side_by_side(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> No
     chapters = [path for page in pages if (path := Path(env.doc2path(page))).suffix == ".ipynb"]
     for chapter in chapters:
         cache.add_nb_to_project(str(chapter))
-    logger.info("running the chapters that are not in the cache ...")
-    quiet = logging.getLogger("jupyter_cache")
-    quiet.setLevel(logging.WARNING)  # or else every process announces its end
-    executor = load_executor("temp-parallel", cache, quiet)
-    executor.run_and_cache(filter_uris=[str(path) for path in chapters], timeout=app.config.nb_execution_timeout)
+    missing = cache.list_unexecuted(filter_uris=[str(path) for path in chapters])
+    missing.sort(key=lambda record: rank(Path(record.uri).stem))
+    jobs = [
+        Job(number, len(missing), ProcessData(record.pk, record.uri, cache, app.config.nb_execution_timeout, False))
+        for number, record in enumerate(missing, start=1)
+    ]
+    with multiprocessing.Pool() as pool:
+        pool.map(run, jobs, chunksize=1)
+
+
+def rank(chapter: str) -> int:
+    """Return a chapter's place in the order of starting."""
+    return LONGEST.index(chapter) if chapter in LONGEST else len(LONGEST)
+
+
+class Job(NamedTuple):
+    """A chapter to be run."""
+
+    number: int
+    total: int
+    data: ProcessData
+
+
+def run(job: Job) -> None:
+    """Run a chapter and store it; say so, as a build is silent otherwise and this takes minutes."""
+    print(f"running chapter {job.number} of {job.total}: {Path(job.data.uri).stem}", flush=True)
+    ExecutionWorkerTempMProc()(job.data)
 
 
 def failed_chapters(app: Sphinx, env: SphinxEnvType, *changes: set[str]) -> list[str]:

@@ -160,7 +160,7 @@ def errors(values):
 WIDTH, DEPTH, COUNT = 512, 1000, 48
 
 
-@pytest.fixture(scope="module", params=[0.0, 1.0, 2.0, 3.0, 4.0], ids=lambda tau: f"τ={tau:g}")
+@pytest.fixture(scope="module", params=[0.0, 2.0, 4.0], ids=lambda tau: f"τ={tau:g}")
 def simulated(request):
     """A threshold and 48 networks of 1,000 layers and width 512, with the mean field's one step from each layer."""
     generator = torch.Generator().manual_seed(8)
