@@ -17,8 +17,9 @@ U = r B Λ⁻¹, V = CᵀΛ and R = U⊥ᵀ M V⊥. The layer is one of these if
     kernel       M vᵢ = 0
     remainder    RᵀR = I
 
-If C has not full row rank, some patterns of slopes never occur and the theorem does not decide; a check at sampled
-inputs remains.
+A σ of one slope s is affine and folds nothing: the layer is the linear map A + s BC, which is R, and the remainder is
+the only condition. If σ has two slopes or more and C has not full row rank, some patterns of slopes never occur and the
+theorem does not decide; a check at sampled inputs remains.
 """
 
 from __future__ import annotations
@@ -204,9 +205,10 @@ def compose(
             raise ValueError(
                 f"{name} needs orthonormal columns, but ‖{name}ᵀ{name} − I‖_F = {error:.2e} is more than {allowed:.1e}"
             )
-    centre, radius = _centre_and_radius(slopes)
-    if len(slopes) > 2:
+    _check_slopes(slopes)
+    if len(slopes) != 2:
         raise ValueError(f"slopes must be two, got {slopes!r}")
+    centre, radius = _centre_and_radius(slopes)
     _tolerance(n, V.dtype, slopes)
     diagonal = V.new_ones(m) if scale is None else _tensor("scale", scale)
     if diagonal.shape != (m,) or diagonal.dtype != V.dtype:
@@ -235,24 +237,26 @@ def factorise(
     A, B, C : Tensor, shapes (n, n), (n, m) and (m, n)
         The matrices of the layer x ↦ Ax + Bσ(Cx + b), in float32 or float64.
     slopes : sequence of float
-        The distinct slopes of the activation σ, two or more.
+        The distinct slopes of the activation σ, one or more.
 
     Returns
     -------
     Factors
         U, V, R and scale; ``compose(U, V, R, slopes, scale)`` gives A, B and C again. U, V and scale are unique. R is
         unique up to the choice of bases: for others than ``complement(U)`` and ``complement(V)`` it is multiplied by
-        orthogonal matrices from the left and the right, and U⊥ R V⊥ᵀ stays the same.
+        orthogonal matrices from the left and the right, and U⊥ R V⊥ᵀ stays the same. For one slope s there is nothing
+        to fold: U, V and scale have no columns and no entries, and R is A + s BC.
 
     Raises
     ------
     NotOrthogonal
         If the Jacobian is not orthogonal almost everywhere.
     Undecided
-        If C has not full row rank, in particular if m > n. The lengths of its rows do not matter.
+        If there are two slopes or more and C has not full row rank, in particular if m > n. The lengths of its rows do
+        not matter.
     ValueError
         If the arguments are not finite matrices of one dtype and matching shapes, slopes are not distinct and finite or
-        too close for the dtype, or a column of B or a row of C is zero.
+        too close for the dtype, or, with two slopes or more, a column of B or a row of C is zero.
 
     Notes
     -----
@@ -262,7 +266,8 @@ def factorise(
 
         8 n eps (1 + |c/r|),
 
-    four times the largest error seen in composed layers with n from 1 to 256. A third slope is not a matter of
+    four times the largest error seen in composed layers with n from 1 to 256; for one slope s it is 8 n eps
+    (1 + |s| ‖B‖₂ ‖C‖₂). A third slope is not a matter of
     rounding. Its error is ½ ‖bᵢ‖² ‖cᵢ‖² (t − s)(u − t), with s and u the smallest and the largest slope, t the one most
     in the middle and cᵢ the rows of C: JᵀJ is quadratic in the slope of unit i, so ‖JᵀJ − I‖ is at least as large
     somewhere.
@@ -274,6 +279,9 @@ def factorise(
             "A, B and C need the shapes (n, n), (n, m) and (m, n) with n ≥ 1; "
             f"got A {tuple(A.shape)}, B {tuple(B.shape)}, C {tuple(C.shape)}"
         )
+    _check_slopes(slopes)
+    if len(slopes) == 1:
+        return _factorise_affine(A, B, C, slopes[0])
     centre, radius = _centre_and_radius(slopes)
     tolerance = _tolerance(n, A.dtype, slopes)
     idle = (B == 0).all(dim=0) | (C == 0).all(dim=1)
@@ -303,6 +311,17 @@ def factorise(
         _require("kernel", torch.linalg.vector_norm(M @ V, dim=0), tolerance)
         _require("remainder", orthogonality_error(R), tolerance)
     return Factors(U, V, R, scale=abs(radius) * outer_lengths)
+
+
+def _factorise_affine(
+    A: Float[Tensor, "n n"], B: Float[Tensor, "n m"], C: Float[Tensor, "m n"], slope: float
+) -> Factors:
+    """Return the factors of a layer whose units have one slope; NotOrthogonal unless A + s BC is orthogonal."""
+    with full_precision(A.device):
+        size = abs(slope) * float(torch.linalg.matrix_norm(B, 2) * torch.linalg.matrix_norm(C, 2)) if B.numel() else 0.0
+        R = A + slope * B @ C
+        _require("remainder", orthogonality_error(R), _rounding(len(A), A.dtype) * (1 + size))
+    return Factors(A.new_empty(len(A), 0), A.new_empty(len(A), 0), R, scale=A.new_empty(0))
 
 
 def is_orthogonal(
@@ -418,11 +437,15 @@ def _check_matrices(**matrices: Tensor) -> None:
             raise ValueError(f"{name} must be finite, but holds {matrix[~matrix.isfinite()][0].item()}")
 
 
-def _centre_and_radius(slopes: Sequence[float]) -> tuple[float, float]:
-    """Return c and r of the first two slopes; ValueError unless there are two and all are distinct and finite."""
+def _check_slopes(slopes: Sequence[float]) -> None:
+    """Raise a ValueError unless the slopes are distinct finite numbers, at least one."""
     numbers = isinstance(slopes, Sequence) and all(isinstance(s, Real) and math.isfinite(s) for s in slopes)
-    if not numbers or len(set(slopes)) < max(2, len(slopes)):
-        raise ValueError(f"slopes must be distinct finite numbers, at least two, got {slopes!r}")
+    if not numbers or len(set(slopes)) < max(1, len(slopes)):
+        raise ValueError(f"slopes must be distinct finite numbers, at least one, got {slopes!r}")
+
+
+def _centre_and_radius(slopes: Sequence[float]) -> tuple[float, float]:
+    """Return c and r of the first two slopes."""
     first, second = slopes[:2]
     return (first + second) / 2, (first - second) / 2
 

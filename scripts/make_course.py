@@ -51,7 +51,7 @@ assignments/    a course folder of nbgrader: students answer and hand in what is
 
 Every notebook needs the package. The first cell installs it in Colab; elsewhere
 
-    pip install "orthobook @ git+{repository}@main"
+    pip install "orthobook[book] @ git+{repository}@main"
 
 To grade, put what students hand in at assignments/submitted/STUDENT/CHAPTER/CHAPTER.ipynb, and then
 

@@ -6,8 +6,11 @@ other than tags, slides and MyST-NB's; each cell has a readable identifier that 
 
 Where no notebook is named, what repeats the table of contents is written too: see follow_contents.py.
 
-With --check nothing is run or written, and every departure from that form is named. The most treacherous one:
-a checked cell with no stored output, which nbval passes without comparing anything.
+With --check nothing is run or written, and every departure from that form is named. The two most treacherous: a
+checked cell with no stored output, which nbval passes without comparing anything, and a stored False, by which a
+statement that has failed would go on passing. A line in which False is right is announced in its cell by its beginning:
+
+    # expected False: zeros; frames 1 % too long
 """
 
 from __future__ import annotations
@@ -35,11 +38,12 @@ COLAB_CELL = """\
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install --quiet "orthobook @ git+https://github.com/orthobook/orthobook@main"
+    %pip install --quiet "orthobook[book] @ git+https://github.com/orthobook/orthobook@main"
 """.rstrip()
 COLAB_TAG = "hide-input"
 
 CHECKED = "# NBVAL_CHECK_OUTPUT"
+EXPECTED_FALSE = "# expected False:"  # then the beginnings of lines, separated by semicolons
 LONGEST_CELL = 18  # lines of code; a longer cell does not fit beside its explanation
 CELL_TIMEOUT = 300  # seconds
 NOTEBOOK_METADATA = {
@@ -155,9 +159,22 @@ def output_problem(cell: NotebookNode) -> str:
     return ""
 
 
+def false_problem(cell: NotebookNode) -> str:
+    """Say which stored lines hold a False that is not announced, or which announcements hold of no line."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    false = [line.strip() for line in "".join(texts).splitlines() if re.search(r"\bFalse\b", line)]
+    comments = [line for line in cell.source.splitlines() if line.startswith(EXPECTED_FALSE)]
+    announced = [name.strip() for line in comments for name in line.removeprefix(EXPECTED_FALSE).split(";")]
+    wrong = [line for line in false if not any(name and line.startswith(name) for name in announced)]
+    if wrong:
+        return f"stores False in the line {wrong[0]!r}; mend it, or announce its beginning: {EXPECTED_FALSE} …"
+    idle = [name for name in announced if not any(name and line.startswith(name) for line in false)]
+    return f"expects False of {idle[0]!r}, which is the beginning of no stored line with a False" if idle else ""
+
+
 def cell_problems(cell: NotebookNode) -> list[str]:
     """Say what is wrong with a code cell."""
-    problems = [output_problem(cell)] if is_checked(cell) else []
+    problems = [output_problem(cell), false_problem(cell)] if is_checked(cell) else []
     rest = cell.source.partition("\n")[2] if is_checked(cell) else cell.source
     tags = cell.metadata.get("tags", [])
     if re.search(r"#\s*(NBVAL_|PYTEST_VALIDATE_)", rest) or any(tag.startswith("nbval-") for tag in tags):

@@ -119,8 +119,10 @@ def test_compose_names_other_bad_values():
     U, V, R, scale = factors(5, 2)
     with pytest.raises(ValueError, match=r"one shape \(n, m\).*got U \(5, 2\), V \(5, 2\), R \(2, 2\)"):
         compose(U, V, torch.eye(2, dtype=torch.float64), (1.0, 0.0))
-    with pytest.raises(ValueError, match=r"distinct finite numbers, at least two, got \(1.0, 1.0\)"):
+    with pytest.raises(ValueError, match=r"distinct finite numbers, at least one, got \(1.0, 1.0\)"):
         compose(U, V, R, (1.0, 1.0))
+    with pytest.raises(ValueError, match=r"slopes must be two, got \(1.0,\)"):
+        compose(U, V, R, (1.0,))
     with pytest.raises(ValueError, match="distinct finite numbers"):
         compose(U, V, R, (1.0, float("inf")))
     with pytest.raises(ValueError, match=r"slopes must be two, got \(1.0, 0.0, -1.0\)"):
@@ -347,6 +349,31 @@ def test_without_units_slopes_do_not_matter():
         factorise(2 * Q, empty, empty.mT, (1.0, 0.0))
 
 
+@pytest.mark.parametrize("slope", [1.0, -0.5, 3])
+@pytest.mark.parametrize("m", [0, 2, 5, 8])  # of 5: without units, and with more than C can have independent rows of
+def test_one_slope_is_a_linear_layer(m, slope):
+    generator = torch.Generator().manual_seed(m)
+    B, C = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((5, m), (m, 5)))
+    Q = factors(5, 0).R
+    A = Q - slope * B @ C
+    found = factorise(A, B, C, (slope,))
+    assert [tuple(part.shape) for part in found] == [(5, 0), (5, 0), (5, 5), (0,)]
+    torch.testing.assert_close(found.R, Q, rtol=0, atol=1e-12)
+    assert torch.equal(complement(found.U) @ found.R @ complement(found.V).mT, found.R)
+    with pytest.raises(NotOrthogonal, match='condition "remainder"') as refusal:
+        factorise(A + 1e-6 * torch.eye(5), B, C, (slope,))
+    assert refusal.value.error > 1e-7
+    assert refusal.value.tolerance < 1e-9
+
+
+def test_one_slope_needs_no_matrix_that_folds():
+    """A linear layer C is orthogonal, though no unit folds: at most two slopes, not exactly two."""
+    eye, zero, Q = torch.eye(4), torch.zeros(4, 4), factors(4, 0, dtype=torch.float32).R
+    assert torch.equal(factorise(zero, eye, Q, (1.0,)).R, Q)
+    idle = torch.cat((torch.zeros(1, 4), Q[1:]))  # a unit that sees nothing, taken in by A
+    assert torch.equal(factorise(Q - idle, eye, idle, (1.0,)).R, Q)
+
+
 def test_refusals_survive_the_way_back_from_another_process():
     for refusal in (NotOrthogonal("pairs", 1e-6, 1e-13, (0, 2)), Undecided(2, 4)):
         again = pickle.loads(pickle.dumps(refusal))
@@ -398,10 +425,10 @@ def test_factorise_names_bad_values():
     refused(r"float32 or float64; got A \(5, 5\) of torch\.int64", A.long(), B.long(), C.long(), relu)
     refused(r"must be matrices.*B \(5,\) of", A, B[:, 0], C, relu)
     refused("B must be finite, but holds -inf", A, B - float("inf"), C, relu)
-    refused(r"distinct finite numbers, at least two, got \(1\.0,\)", A, B, C, (1.0,))
+    refused(r"distinct finite numbers, at least one, got \(\)", A, B, C, ())
     refused("distinct finite numbers", A, B, C, (1.0, 0.0, 1.0))
     refused("distinct finite numbers", A, B, C, (1.0, float("nan")))
-    refused("distinct finite numbers, at least two, got 1", A, B, C, 1)
+    refused("distinct finite numbers, at least one, got 1", A, B, C, 1)
     refused(r"distinct finite numbers.*got \(1\.0, 'a'\)", A, B, C, (1.0, "a"))
     refused("B must be a tensor, got list", A, B.tolist(), C, relu)
     refused("too close for torch.float64", A, B, C, (1.0, 1.0 + 1e-15))

@@ -149,6 +149,29 @@ def test_a_checked_cell_without_count_is_found(store, capsys):
     )
 
 
+@pytest.mark.parametrize("text", ["σₙ below 1e-12: False\n", "False\n", "linear: True False\n", "a: False, b: True\n"])
+def test_a_stored_false_is_found(store, capsys, text):
+    said = complaints(store(checked_cell("f()", text="first: True\n" + text)), capsys)
+    assert f"cell 2 (check) stores False in the line {text.strip()!r}" in said
+
+
+def test_a_false_may_be_announced_by_the_beginning_of_its_line(store, capsys):
+    lines = "zeros: True\n  ones, 1 %: False\nlast: False\n"
+    announced = "# expected False: ones; last"
+    assert complaints(store(checked_cell(announced, "f()", text=lines)), capsys) == ""
+    apart = "# expected False: ones", "# expected False: last"
+    assert complaints(store(checked_cell(*apart, "f()", text=lines)), capsys) == ""
+    assert "in the line 'last: False'" in complaints(store(checked_cell(apart[0], "f()", text=lines)), capsys)
+    assert "in the line 'ones, 1 %: False'" in complaints(
+        store(checked_cell("# expected False: ; last", "f()", text=lines)), capsys
+    )
+
+
+def test_an_announced_false_must_be_there(store, capsys):
+    cell = checked_cell("# expected False: zeros; ones", "f()", text="zeros: False\nones: True\nFalsehood\n")
+    assert "expects False of 'ones', which is the beginning of no stored line" in complaints(store(cell), capsys)
+
+
 @pytest.mark.parametrize("line", ["# NBVAL_SKIP", "x = 1\n# NBVAL_CHECK_OUTPUT", "#NBVAL_IGNORE_OUTPUT"])
 def test_other_instructions_to_nbval_are_found(store, capsys, line):
     assert "an instruction to nbval" in complaints(store(new_code_cell(line + "\nprint(1)")), capsys)

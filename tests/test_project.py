@@ -69,7 +69,7 @@ def test_the_book_names_the_repository():
     configuration = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert configuration["repository"]["url"] == REPOSITORY
     branch = configuration["repository"]["branch"]
-    assert f'"orthobook @ git+{REPOSITORY}@{branch}"' in notebooks.COLAB_CELL
+    assert f'"orthobook[book] @ git+{REPOSITORY}@{branch}"' in notebooks.COLAB_CELL
 
 
 def test_the_citation_agrees_with_the_package():
