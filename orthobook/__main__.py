@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 import click
 from tabulate import tabulate
 
-from orthobook import __version__, _catalogue
+from orthobook import __version__
+from orthobook.study import catalogue
 
 if TYPE_CHECKING:
     import torch
@@ -331,7 +332,7 @@ def spectrum(
     import orthobook
     from orthobook.layers.base import block
 
-    if block(architecture, **options).kind == "image":
+    if not block(architecture, **options).vectors:
         raise click.ClickException(f"{architecture} works on images; spectrum is for layers on vectors")
     data = orthobook.load("fashion-mnist-small")
     images = data.test.images[:inputs].double()
@@ -377,10 +378,10 @@ def robustness(ctx: click.Context, device: torch.device | None, store: Path | No
 @main.command("list")
 def list_() -> None:
     """List architectures with their options, data sets, and the studies of the book."""
-    rows = [(name, kind, _options(options)) for name, (kind, options) in _catalogue.architectures().items()]
+    rows = [(name, kind, _options(options)) for name, (kind, options) in catalogue.architectures().items()]
     click.echo(tabulate(rows, headers=("architecture", "layers", "options"), tablefmt="simple"))
-    click.echo("\n" + tabulate([[name] for name in _catalogue.data_sets()], headers=("data set",), tablefmt="simple"))
-    questions = list(_catalogue.studies().items())
+    click.echo("\n" + tabulate([[name] for name in catalogue.data_sets()], headers=("data set",), tablefmt="simple"))
+    questions = list(catalogue.studies().items())
     click.echo("\n" + tabulate(questions, headers=("study", "question"), tablefmt="simple"))
 
 

@@ -15,9 +15,8 @@ from small_runs import environment, outcome, run
 
 import orthobook as ob
 from orthobook import __main__ as command_line
-from orthobook import _catalogue
 from orthobook.layers.base import block
-from orthobook.study import execution, studies, timings
+from orthobook.study import catalogue, execution, studies, timings
 from orthobook.study.execution import execute_on_one_thread
 from orthobook.study.run import Record, Run
 from orthobook.study.store import Store
@@ -70,12 +69,12 @@ def test_what_is_read_from_the_sources_is_what_is_registered():
     """In the same order too; the blocks, the studies and the data sets themselves are the witness."""
     blocks = {name: block(name) for name in ob.architectures()}
     live = {name: (of.kind, {f.name: getattr(of, f.name) for f in fields(of)}) for name, of in blocks.items()}
-    read = _catalogue.architectures()
+    read = catalogue.architectures()
     assert read == live
     assert list(read) == list(live)
     assert [list(options) for _, options in read.values()] == [list(options) for _, options in live.values()]
-    assert list(_catalogue.studies().items()) == [(study.name, study.question) for study in studies.STUDIES.values()]
-    assert _catalogue.data_sets() == ob.data_sets()
+    assert list(catalogue.studies().items()) == [(study.name, study.question) for study in studies.STUDIES.values()]
+    assert catalogue.data_sets() == ob.data_sets()
 
 
 WITHOUT_TORCH = """

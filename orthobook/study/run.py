@@ -34,9 +34,6 @@ __all__ = ["Benchmark", "Record", "Run"]
 FORMAT = 1
 """Version of a record's layout. A record of another one is refused, not guessed at."""
 
-SET_BY_THE_RUN = {"channels", "image_shape"}
-"""Options of architectures for images that follow from a run's other fields."""
-
 Judge = Literal["test", "validation"]
 Measure = Literal["none", "robustness"]
 Status = Literal["finished", "diverged", "failed"]
@@ -73,11 +70,8 @@ class Run:
     depth_exponent: float = TrainingConfig.depth_exponent
 
     def __post_init__(self) -> None:
-        for name in SET_BY_THE_RUN & self.options.keys():
-            raise ValueError(f"{name} is no option of a run: width gives the channels, the data set the image's shape")
         layer = block(self.architecture, **self.options)
         known = {option.name: _exact_type(option, getattr(layer, option.name)) for option in fields(layer)}
-        known = {name: value for name, value in known.items() if name not in SET_BY_THE_RUN}
         object.__setattr__(self, "options", {name: value for name, value in known.items() if value is not None})
         whole_number("depth", self.depth, least=1)
         whole_number("width", self.width, least=1)
@@ -92,8 +86,7 @@ class Run:
         if self.judged_on == "validation" and self.held_out == 0:
             raise ValueError("judged_on='validation' needs held_out examples, got held_out=0")
         _ = self.training  # checks the rest
-        if layer.kind != "image":
-            layer.resolve(self.depth, self.width)
+        layer.resolve(self.depth, self.width)
         for option in fields(self):
             object.__setattr__(self, option.name, _exact_type(option, getattr(self, option.name)))
 
@@ -108,12 +101,15 @@ class Run:
 
     def network(self, data: Dataset, device: torch.device | str | None = None) -> DeepNetwork:
         """Return the run's network as it starts, for its data set."""
-        size: dict[str, Any] = {"width": self.width, "inputs": data.train.images.shape[1]}
-        if block(self.architecture, **self.options).kind == "image":
-            size = {"channels": self.width, "image_shape": data.image_shape}
-        options = {**size, **self.options}
         return build(
-            self.architecture, depth=self.depth, classes=len(data.classes), seed=self.seed, device=device, **options
+            self.architecture,
+            depth=self.depth,
+            width=self.width,
+            inputs=data.image_shape,
+            classes=len(data.classes),
+            seed=self.seed,
+            device=device,
+            **self.options,
         )
 
     @property

@@ -66,7 +66,7 @@ def test_the_key_depends_on_every_field(name):
             {"architecture": "partial-fold", "options": {"folds": 9}},
             "folds must be a whole number from 0 to the width 8",
         ),
-        ({"options": {"channels": 3}}, "channels is no option of a run"),
+        ({"options": {"channels": 3}}, "shifted-fold has no option 'channels'; allowed: threshold"),
     ],
 )
 def test_bad_values_are_named(changes, message):

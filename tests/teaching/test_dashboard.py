@@ -427,8 +427,7 @@ def test_options_reach_the_network(training):
     training.network.architecture.value = "conv-shifted-fold"
     assert training.network.size.description == "channels"
     net = training.network.choice().build(coloured)
-    assert net.block.channels == 8
-    assert net.block.image_shape == (3, 32, 32)
+    assert (net.width, net.input_shape) == (8, (3, 32, 32))
     training.network.architecture.value = "modified-residual"
     training.network.options["folds"].value = "3"
     assert training.network.choice().options["folds"] == 3

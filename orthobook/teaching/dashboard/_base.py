@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,7 +16,7 @@ import ipywidgets as widgets
 import torch
 
 from orthobook.data import Dataset, load
-from orthobook.layers.base import architectures, block
+from orthobook.layers.base import block
 from orthobook.networks import DeepNetwork, best_device, build
 from orthobook.teaching.dashboard import _svg
 
@@ -44,26 +44,15 @@ class Size(NamedTuple):
     name: str  # as the control calls it
     offered: tuple[int, ...]
     first: int
-    arguments: Callable[[int, Dataset], dict[str, Any]]  # of ``ob.build``, for a size and the data
 
 
-WIDTH = Size(
-    "width",
-    (2, 4, 8, 16, 32, 64, 128, 256),
-    64,
-    lambda width, data: {"width": width, "inputs": data.train.images.shape[1]},
-)
-CHANNELS = Size(
-    "channels",
-    (4, 8, 16),
-    8,
-    lambda channels, data: {"channels": channels, "image_shape": data.image_shape},
-)
+WIDTH = Size("width", (2, 4, 8, 16, 32, 64, 128, 256), 64)
+CHANNELS = Size("channels", (4, 8, 16), 8)
 
 
 def size_of(architecture: str) -> Size:
     """Return what the size of an architecture's layers is: channels for images, else the width."""
-    return CHANNELS if architecture in architectures("image") else WIDTH
+    return WIDTH if block(architecture).vectors else CHANNELS
 
 
 class Dashboard(ABC):
@@ -134,9 +123,16 @@ class Choice:
 
     def build(self, data: Dataset) -> DeepNetwork:
         """Return the network, for images of a data set; ValueError as ``ob.build``."""
-        sizes = size_of(self.architecture).arguments(self.size, data)
-        more = {**sizes, "seed": self.seed, "device": self.device, **self.options}
-        return build(self.architecture, depth=self.depth, classes=len(data.classes), **more)
+        return build(
+            self.architecture,
+            depth=self.depth,
+            width=self.size,
+            inputs=data.image_shape,
+            classes=len(data.classes),
+            seed=self.seed,
+            device=self.device,
+            **self.options,
+        )
 
     def __str__(self) -> str:
         chosen = "".join(f", {name} {value:g}" for name, value in self.options.items())
@@ -226,8 +222,7 @@ class NetworkControls:
         options = {name: option_value(name, one.value) for name, one in self.options.items()}
         chosen = {name: value for name, value in options.items() if value is not None}
         name, depth, size = self.architecture.value, self.depth.value, self.size.value
-        if self._size is WIDTH:  # the width of feature maps is found only with the images
-            block(name, **chosen).resolve(depth, size)
+        block(name, **chosen).resolve(depth, size)  # ValueError now, before a network is built
         return Choice(architecture=name, depth=depth, size=size, options=chosen, **more)
 
 
@@ -236,7 +231,7 @@ def option_controls(architecture: str, *, live: bool = False) -> dict[str, widge
     found: dict[str, widgets.Widget] = {}
     for option in fields(block(architecture)):
         name, default = option.name, option.default  # each has one, or block() would have failed
-        if name in (CHANNELS.name, "downsampling") or not isinstance(default, (int, float, type(None))):
+        if name == "downsampling" or not isinstance(default, (int, float, type(None))):
             continue
         if default is None:
             found[name] = control(

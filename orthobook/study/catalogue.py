@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["architectures", "data_sets", "studies"]
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def architectures() -> dict[str, tuple[str, dict[str, Any]]]:
