@@ -8,6 +8,8 @@ export TQDM_DISABLE = 1
 export OMP_NUM_THREADS ?= 1
 # An environment that happens to be active, or a PYTHONPATH, must not stand in for .venv.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Compiled modules are kept: the tests and the chapters start some hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV_PYTHON = .venv/bin/python
 JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book

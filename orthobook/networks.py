@@ -381,6 +381,11 @@ class DeepNetwork(nn.Module):
         return math.prod(self.input_shape)
 
     @property
+    def coordinates(self) -> int:
+        """Number of coordinates of the trunk's first state: the n of its Jacobian."""
+        return math.prod(self.state_shape)
+
+    @property
     def architecture(self) -> str:
         """The trunk's architecture."""
         return self.trunk.architecture

@@ -28,7 +28,7 @@ def main():
     check_python()
     os.chdir(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     python = os.path.join(ENVIRONMENT, "bin", "python")
-    # Modules are compiled when they are first imported, which most never are.
+    # All modules are compiled at the end, on all processors.
     install = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "-qq", "--no-compile"]
     requirements_stamp = os.path.join(ENVIRONMENT, "made-from-requirements")
     package_stamp = os.path.join(ENVIRONMENT, "made-from-pyproject")
@@ -46,6 +46,8 @@ def main():
         # libraries for a GPU, is added after.
         run([*install, "--no-deps", "-r", "requirements.txt"], complaint)
         run([*install, "-r", "requirements.txt"], complaint)
+        # Some packages hold templates that are no Python, which it reports; whoever imports nothing of them needs none.
+        subprocess.call([python, "-m", "compileall", "-qq", "-j", "0", os.path.join(ENVIRONMENT, "lib")])
         quieten_kernels()
         write(requirements_stamp, requirements)
         print(f"Set up {ENVIRONMENT} in {time.time() - start:.0f} s.", flush=True)

@@ -180,7 +180,7 @@ def test_networks_for_images_find_the_colours_of_a_row(monkeypatch, tmp_path):
     monkeypatch.setitem(sources.SOURCES, "cifar10", small.source)
     (tmp_path / small.source.files[0]).write_bytes(*small.files.values())
     made = data.load("cifar10", folder=tmp_path)
-    net = ob.build("conv-maxmin", depth=1, channels=4, image_shape=made.image_shape, downsampling=0, classes=10)
+    net = ob.build("conv-maxmin", depth=1, width=4, inputs=made.image_shape, downsampling=0, classes=10)
     with torch.no_grad():
         net.embedding.weight.copy_(torch.eye(4)[:, :3])  # the first three channels are red, green and blue
     maps = net.embedding(made.test.images)

@@ -33,7 +33,7 @@ def test_jacobian_is_autograds(architecture, precision, generator):
 
     expected = torch.stack([torch.func.jacrev(trunk)(state).flatten(1) for state in net.embed(x).detach()])
     J = ob.jacobian(net, x)
-    assert J.shape == (3, net.block.final_width(net.depth, net.width), net.width)
+    assert J.shape == (3, net.classifier.in_features, net.coordinates)
     assert J.dtype == precision.dtype
     assert not J.requires_grad
     assert (J - expected).abs().max() <= 12 * precision.layer
@@ -235,7 +235,7 @@ def test_coherence_of_orthogonal_jacobians_is_their_mean_product(architecture, g
     J, J2 = ob.jacobian(net, x), ob.jacobian(net, x2)
     layers = list(ob.gradient_coherences(net, x, x2))
     assert len(layers) == net.depth
-    torch.testing.assert_close(layers[-1].value, (J * J2).sum((1, 2)) / net.width)
+    torch.testing.assert_close(layers[-1].value, (J * J2).sum((1, 2)) / net.coordinates)
 
 
 def test_errors_of_few_probes_are_the_errors_made(generator):
@@ -275,7 +275,7 @@ def test_bad_arguments_of_coherence_are_named(generator):
     net, x = network("shifted-fold"), points(generator)
     with pytest.raises(ValueError, match=r"x and x2 must have the same shape, got \(3, 20\) and \(2, 20\)"):
         ob.gradient_coherence(net, x, x[:2])
-    with pytest.raises(ValueError, match="probes must be at most the width 16, got 17"):
+    with pytest.raises(ValueError, match="probes must be at most the number of coordinates 16, got 17"):
         ob.gradient_coherence(net, x, x, probes=17)
     with pytest.raises(ValueError, match="probes must be a whole number of at least 2, got 1"):
         ob.gradient_coherence(net, x, x, probes=1)

@@ -57,7 +57,7 @@ def test_the_certificate_for_any_module_agrees(architecture, generator):
     x = torch.randn(4, 20, generator=generator, dtype=torch.float64)
     certificate = ob.is_orthogonal(net.trunk, net.embed(x).detach())
     assert bool(certificate) == (architecture in EXACT), certificate
-    assert certificate.shape == (net.block.final_width(3, net.width), net.width)
+    assert certificate.shape == (net.classifier.in_features, net.coordinates)
 
 
 @pytest.mark.parametrize("depth", [1, 10, 50])

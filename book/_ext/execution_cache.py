@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +70,9 @@ class Job(NamedTuple):
 
 def run(job: Job) -> None:
     """Run a chapter and store it; say so, as a build is silent otherwise and this takes minutes."""
-    print(f"running chapter {job.number} of {job.total}: {Path(job.data.uri).stem}", flush=True)
+    line = f"running chapter {job.number} of {job.total}: {Path(job.data.uri).stem}\n"
+    sys.stdout.write(line)  # in one piece, as others write beside it
+    sys.stdout.flush()
     ExecutionWorkerTempMProc()(job.data)
 
 

@@ -20,7 +20,6 @@ The attack is projected gradient descent (Madry et al. 2018) on the lead of a cl
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import fields
 from numbers import Real
 from typing import Any
@@ -69,9 +68,7 @@ def layer_bounds(net: DeepNetwork) -> Float[Tensor, " depth"]:
         bounds = net.block.lipschitz(stacks)
     except ValueError as error:
         raise ValueError(f"the trunk of {net.architecture} has no proven Lipschitz bound: {error}") from error
-    return bounds * (
-        1 + 1000 * max(math.prod(net.state_shape), 10) * EPSILON
-    )  # singular values of M are right to a few n ε ‖M‖
+    return bounds * (1 + 1000 * max(net.coordinates, 10) * EPSILON)  # singular values of M are right to a few n ε ‖M‖
 
 
 @torch.no_grad()
@@ -208,9 +205,7 @@ def _rounding(
     factor 32 in place of 16 leaves room for terms of order ε², and for the kernel of a convolution to be built.
     """
     rows, biases, size = net.classifier.weight, net.classifier.bias, size.clamp(min=LEAST)
-    terms = max(
-        math.prod(net.state_shape), rows.shape[1], net.block.longest_product(net.width)
-    )  # of an inner product, or entries
+    terms = max(net.coordinates, rows.shape[1], net.block.longest_product(net.width))  # of an inner product, or entries
     growth = bounds.clamp(min=1).prod()
     moves = moved.nan_to_num(posinf=0) / product(bounds)  # of the first state
     longest = size + growth * moves

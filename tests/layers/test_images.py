@@ -263,13 +263,16 @@ def test_an_unknown_padding_is_not_taken_for_zeros():
 
 def test_bad_numbers_of_folds_and_branches_are_named():
     with pytest.raises(ValueError, match="folds must be a whole number from 0 to the width 16, got 17"):
-        ob.build("conv-partial-fold", depth=2, classes=3, folds=17)
+        ob.build("conv-partial-fold", depth=2, width=16, inputs=(28, 28), classes=3, folds=17)
     with pytest.raises(ValueError, match="branch_scale must be a finite number, got inf"):
-        ob.build("conv-residual", depth=2, classes=3, branch_scale=math.inf)
+        ob.build("conv-residual", depth=2, width=16, inputs=(28, 28), classes=3, branch_scale=math.inf)
 
 
-def test_dense_architectures_ask_for_their_sizes():
-    with pytest.raises(ValueError, match="width must be a whole number of at least 1, got None"):
-        ob.build("shifted-fold", depth=2, classes=3, inputs=4)
+def test_dense_layers_read_the_entries_of_an_image_in_a_row(generator):
+    row, image = (
+        ob.build("shifted-fold", depth=2, width=4, inputs=inputs, classes=3, device="cpu") for inputs in (12, (3, 2, 2))
+    )
+    x = torch.randn(5, 3, 2, 2, generator=generator)
+    assert torch.equal(image(x), row(x.flatten(1)))
     with pytest.raises(ValueError, match="inputs must be a whole number of at least 1, got None"):
-        ob.build("shifted-fold", depth=2, classes=3, width=4)
+        ob.build("shifted-fold", depth=2, width=4, inputs=None, classes=3)

@@ -283,7 +283,7 @@ def test_float32_is_folded_with_exactly_its_parameters():
     ("call", "message"),
     [
         (lambda: fold(ob.build("absolute", depth=1, width=3, inputs=2, classes=2)), "expected width 2, got 3 to 3"),
-        (lambda: fold(torch.nn.Linear(2, 2)), "only a DeepNetwork of the plane folds paper, got Linear"),
+        (lambda: fold(torch.nn.Linear(2, 2)), "only a DeepNetwork or Trunk of the plane folds paper, got Linear"),
         (
             lambda: fold(ob.build("conv-maxmin", depth=1, width=2, inputs=(1, 1), downsampling=0, classes=2)),
             "got one on feature maps, conv-maxmin",

@@ -10,7 +10,6 @@ background. The price is a lock where the main thread and the run's draw the sam
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -51,7 +50,7 @@ def look_at(net: DeepNetwork, data: Dataset, *, step: int, unwanted: Callable[[]
     """Return a look at a network; None if it turns out meanwhile that nobody wants it."""
     images, labels = data.test.images[:8], data.test.labels[:8]
     norms = gradient_norms(net, images, labels).median(dim=1).values
-    for J in jacobians(net, images[: 4 if math.prod(net.state_shape) <= FEW_COORDINATES else 1]):  # noqa: B007 (the last one)
+    for J in jacobians(net, images[: 4 if net.coordinates <= FEW_COORDINATES else 1]):  # noqa: B007 (the last one)
         if unwanted():
             return None
     spectrum = torch.linalg.svdvals(J).double().cpu().numpy() if J.isfinite().all() else None
