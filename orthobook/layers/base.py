@@ -112,6 +112,7 @@ class Block(ABC):
 
     kind: ClassVar[Kind] = "square"  # what a layer maps: ℝⁿ to ℝⁿ, ℝⁿ to a larger space, or feature maps
     vectors: ClassVar[bool] = True  # whether a state is a vector: (batch, n), where images have (batch, …, channels)
+    has_skip: ClassVar[bool] = False  # whether a layer adds to its input what it makes of it
     orthogonal: ClassVar[tuple[str, ...]] = ()  # parameters that live on a Stiefel manifold when constrained
     isometric: ClassVar[bool] = False  # JᵀJ = I exactly, while those parameters are orthogonal
     cancelling: ClassVar[float] = 1.0  # how much longer than state or result the terms may be that `forward` adds up

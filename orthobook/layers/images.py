@@ -311,6 +311,7 @@ class ConvMaxMin(_ConvFeedforward, MaxMin):
 class ConvModifiedResidual(OrthogonalConvolution):
     """x ↦ x − 2Kᵀ relu(Kx + b), K an orthogonal convolution, b = −τ at the start. ``threshold`` is τ."""
 
+    has_skip = True
     threshold: float = 3.0
 
     def __post_init__(self) -> None:
@@ -347,6 +348,7 @@ class ConvResidual(Convolutional):
     ``branch_scale`` is s, by default 1/√L (Tarnowski et al. 2019). The padding is zeros by default, as is usual.
     """
 
+    has_skip = True
     padding: str = "zeros"
     branch_scale: float | None = None
 

@@ -118,6 +118,7 @@ class PersistentResidual(Persistent):
     ``branch_scale`` is s, by default 1/√L, as for the architecture ``residual``, which k = 0 resembles.
     """
 
+    has_skip = True
     branch_scale: float | None = None
 
     def __post_init__(self) -> None:

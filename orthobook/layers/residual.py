@@ -60,6 +60,7 @@ class ModifiedResidual(Block):
     ``folds`` is m, the width by default. ``threshold`` is τ, in units of a coordinate's root mean square.
     """
 
+    has_skip = True
     orthogonal: ClassVar[tuple[str, ...]] = ("frame",)
     isometric = True
     folds: int | None = None
@@ -147,6 +148,7 @@ class LeakyResidual(Block):
     and −V(|Vᵀx + b| − τ) is left. The constant aτ lets points that no unit reflects stay where they are.
     """
 
+    has_skip = True
     orthogonal = ("frame",)
     isometric = True
     slope: float = 0.1
@@ -213,6 +215,8 @@ class ResidualBranch(Block):
 
     A subclass says how the branch is scaled or normalised.
     """
+
+    has_skip = True
 
     def init(self, depth: int, width: int, generator: torch.Generator, dtype: torch.dtype) -> Parameters:
         """Draw W₁ of variance 2/n and W₂ of variance 1/n, both (depth, n, n), and zero biases (depth, n)."""

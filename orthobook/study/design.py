@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orthobook.layers.base import Block, block
 from orthobook.study.run import Judge, Measure, Record, Run
 from orthobook.study.store import Store
 from orthobook.study.sweep import sweep
@@ -43,9 +44,26 @@ class Contender:
     name: str  # as in tables and figures
     architecture: str
     options: Mapping[str, Any]
-    orthogonal: bool  # the Jacobian of its trunk is exactly orthogonal
-    skip: bool  # it has a skip connection x + …
-    thresholded: bool  # near-linear at the start, by a threshold τ > 0
+
+    @functools.cached_property
+    def block(self) -> Block:
+        """The kind of layer."""
+        return block(self.architecture, **self.options)
+
+    @property
+    def orthogonal(self) -> bool:
+        """Whether the Jacobian of its trunk is exactly orthogonal."""
+        return self.block.isometric
+
+    @property
+    def skip(self) -> bool:
+        """Whether it has a skip connection x + …."""
+        return self.block.has_skip
+
+    @property
+    def thresholded(self) -> bool:
+        """Whether it is orthogonal and near-linear at the start, by a threshold τ > 0."""
+        return self.orthogonal and getattr(self.block, "threshold", 0.0) > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from orthobook.study.design import (
     LEARNING_RATES,
@@ -86,32 +87,27 @@ def stored(name: str) -> tuple[Outcome, ...]:
 # --- contenders ---
 
 
-def _exact(name: str, architecture: str, *, skip: bool = False, **options: float) -> Contender:
-    thresholded = options.get("threshold", 0.0) > 0
-    return Contender(name, architecture, options, orthogonal=True, skip=skip, thresholded=thresholded)
-
-
-def _baseline(name: str, architecture: str, *, skip: bool = False, **options: float) -> Contender:
-    return Contender(name, architecture, options, orthogonal=False, skip=skip, thresholded=False)
+def _contender(name: str, architecture: str, **options: Any) -> Contender:
+    return Contender(name, architecture, options)
 
 
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        _exact("absolute value", "absolute"),
-        _exact("MaxMin", "maxmin"),
-        _exact("shifted fold, τ = 3", "shifted-fold", threshold=3.0),
-        _exact("partial fold, τ = 3", "partial-fold", threshold=3.0),
-        _exact("modified residual, τ = 0", "modified-residual", skip=True, threshold=0.0),
-        _exact("modified residual, τ = 3", "modified-residual", skip=True, threshold=3.0),
-        _exact("leaky residual, τ = 3", "leaky-residual", skip=True, threshold=3.0),
-        _baseline("ReLU, He", "relu-he"),
-        _baseline("ReLU, orthogonal", "relu-orthogonal"),
-        _baseline("tanh, orthogonal", "tanh-orthogonal"),
-        _baseline("residual", "residual", skip=True, branch_scale=1.0),
-        _baseline("residual, 1/√L", "residual", skip=True),
-        _baseline("ReZero", "rezero", skip=True),
-        _baseline("residual, LayerNorm", "residual-layernorm", skip=True),
+        _contender("absolute value", "absolute"),
+        _contender("MaxMin", "maxmin"),
+        _contender("shifted fold, τ = 3", "shifted-fold", threshold=3.0),
+        _contender("partial fold, τ = 3", "partial-fold", threshold=3.0),
+        _contender("modified residual, τ = 0", "modified-residual", threshold=0.0),
+        _contender("modified residual, τ = 3", "modified-residual", threshold=3.0),
+        _contender("leaky residual, τ = 3", "leaky-residual", threshold=3.0),
+        _contender("ReLU, He", "relu-he"),
+        _contender("ReLU, orthogonal", "relu-orthogonal"),
+        _contender("tanh, orthogonal", "tanh-orthogonal"),
+        _contender("residual", "residual", branch_scale=1.0),
+        _contender("residual, 1/√L", "residual"),
+        _contender("ReZero", "rezero"),
+        _contender("residual, LayerNorm", "residual-layernorm"),
     )
 }
 
@@ -119,15 +115,15 @@ CONTENDERS = {
 VARIANTS = {
     contender.name: contender
     for contender in (
-        _exact("linear", "linear"),
-        _exact("shifted fold, τ = 2", "shifted-fold", threshold=2.0),
-        _exact("shifted fold, τ = 4", "shifted-fold", threshold=4.0),
-        _exact("partial fold, n/8, τ = 0", "partial-fold", folds=8, threshold=0.0),
-        _exact("partial fold, n/8, τ = 2", "partial-fold", folds=8, threshold=2.0),
-        _exact("zigzag, T = 12", "zigzag", period=12.0),
-        _baseline("residual, 0.3/√L", "residual", skip=True, branch_scale=0.03),
-        _baseline("residual, 1/L", "residual", skip=True, branch_scale=0.01),
-        _baseline("residual, 3/√L", "residual", skip=True, branch_scale=0.3),
+        _contender("linear", "linear"),
+        _contender("shifted fold, τ = 2", "shifted-fold", threshold=2.0),
+        _contender("shifted fold, τ = 4", "shifted-fold", threshold=4.0),
+        _contender("partial fold, n/8, τ = 0", "partial-fold", folds=8, threshold=0.0),
+        _contender("partial fold, n/8, τ = 2", "partial-fold", folds=8, threshold=2.0),
+        _contender("zigzag, T = 12", "zigzag", period=12.0),
+        _contender("residual, 0.3/√L", "residual", branch_scale=0.03),
+        _contender("residual, 1/L", "residual", branch_scale=0.01),
+        _contender("residual, 3/√L", "residual", branch_scale=0.3),
     )
 }
 """Other settings of the best contenders' knobs, at 100 layers and width 64, and no folds at all.
@@ -202,37 +198,31 @@ def _five_passes() -> tuple[Cell, ...]:
 def _coherence() -> tuple[Cell, ...]:
     """Members whose singular values are all 1, and whose gradients agree from hardly at all to entirely."""
     thresholds = (0.5, 1.0, 1.5, 2.0, 3.0)
-    folds = [_exact(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (*thresholds, 4.0)]
+    folds = [_contender(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (*thresholds, 4.0)]
     skips = [
-        _exact(f"modified residual, τ = {tau:g}", "modified-residual", skip=True, threshold=tau)
-        for tau in (0.0, *thresholds)
+        _contender(f"modified residual, τ = {tau:g}", "modified-residual", threshold=tau) for tau in (0.0, *thresholds)
     ]
     ladder = (CONTENDERS["absolute value"], *folds, VARIANTS["linear"], *skips)
     return tuple(Cell(contender=c, depth=depth, mode="constrained") for depth in (100, 500) for c in ladder)
 
 
-def _near(name: str, architecture: str, **options: float) -> Contender:
-    skip, thresholded = architecture == "smooth-residual", options["threshold"] > 0
-    return Contender(name, architecture, options, orthogonal=False, skip=skip, thresholded=thresholded)
-
-
 @register("nearly", "How far from orthogonal may a network be, for a given depth?")
 def _nearly() -> tuple[Cell, ...]:
     """From exact members to beyond the depth budget, at the four rates around those that suit the exact members."""
-    exact = (_exact(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (1.0, 3.0))
+    exact = (_contender(f"shifted fold, τ = {tau:g}", "shifted-fold", threshold=tau) for tau in (1.0, 3.0))
     distances = {0.0: (0.01, 0.03, 0.1, 0.3), 1.0: (0.1, 0.3), 3.0: (0.1, 0.3, 1.0, 3.0)}
     smooth = {
-        (tau, epsilon): _near(
+        (tau, epsilon): _contender(
             f"smooth fold, τ = {tau:g}, ε = {epsilon:g}", "smooth-fold", threshold=tau, epsilon=epsilon
         )
         for tau, epsilons in distances.items()
         for epsilon in epsilons
     }
     uneven = {
-        (tau, delta): _near(f"uneven fold, τ = {tau:g}, δ = {delta:g}", "uneven-fold", threshold=tau, delta=delta)
+        (tau, delta): _contender(f"uneven fold, τ = {tau:g}, δ = {delta:g}", "uneven-fold", threshold=tau, delta=delta)
         for tau, delta in ((0.0, 0.03), (0.0, 0.1), (0.0, 0.3), (1.0, 0.3), (3.0, 0.9))
     }
-    residual = _near("smooth residual, τ = 3, ε = 0.3", "smooth-residual", threshold=3.0, epsilon=0.3)
+    residual = _contender("smooth residual, τ = 3, ε = 0.3", "smooth-residual", threshold=3.0, epsilon=0.3)
     contenders = (CONTENDERS["absolute value"], *exact, *smooth.values(), *uneven.values(), residual)
     deep = [contenders[1], contenders[2], *(smooth[3.0, epsilon] for epsilon in (0.1, 0.3, 1.0)), uneven[1.0, 0.3]]
     ways = [(100, c) for c in contenders] + [(500, c) for c in deep]
@@ -242,15 +232,15 @@ def _nearly() -> tuple[Cell, ...]:
 @register("partial", "Do networks train at 100 layers whose layers' Jacobians are partial isometries?")
 def _partial() -> tuple[Cell, ...]:
     """Layers whose Jacobian is a partial isometry as long as W is orthogonal, which the constrained mode keeps."""
-    deepest = _baseline("threshold ReLU, τ = 3", "threshold-relu", threshold=3.0)
+    deepest = _contender("threshold ReLU, τ = 3", "threshold-relu", threshold=3.0)
     kept = (
-        *(_baseline(f"threshold ReLU, τ = {tau:g}", "threshold-relu", threshold=tau) for tau in (1.0, 2.0)),
+        *(_contender(f"threshold ReLU, τ = {tau:g}", "threshold-relu", threshold=tau) for tau in (1.0, 2.0)),
         deepest,
-        *(_baseline(f"soft threshold, τ = {tau:g}", "soft-threshold", threshold=tau) for tau in (0.001, 0.01)),
-        *(_baseline(f"hard tanh, h = {h:g}", "hard-tanh", limit=h) for h in (1.0, 2.0, 3.0)),
+        *(_contender(f"soft threshold, τ = {tau:g}", "soft-threshold", threshold=tau) for tau in (0.001, 0.01)),
+        *(_contender(f"hard tanh, h = {h:g}", "hard-tanh", limit=h) for h in (1.0, 2.0, 3.0)),
     )
     ways: list[tuple[Contender, int, Mode]] = [(contender, 100, "constrained") for contender in kept]
-    ways += [(deepest, 100, "free"), (_baseline("looks linear", "looks-linear"), 100, "free")]
+    ways += [(deepest, 100, "free"), (_contender("looks linear", "looks-linear"), 100, "free")]
     ways += [(deepest, 500, "constrained")]
     return tuple(Cell(contender=c, depth=depth, mode=mode, rates=FOUR_RATES) for c, depth, mode in ways)
 
@@ -258,8 +248,7 @@ def _partial() -> tuple[Cell, ...]:
 def _persists(kind: str, k: int, activation: str = "relu", keeps: str = "forward") -> Contender:
     name = f"{kind}, {activation}, k = {k}" + ("" if keeps == "forward" else f", kept {keeps}")
     options = {"persistent": k, "activation": activation, "keeps": keeps}
-    skip = kind == "residual"
-    return Contender(name, f"persistent-{kind}", options, orthogonal=False, skip=skip, thresholded=False)
+    return Contender(name, f"persistent-{kind}", options)
 
 
 @register("persistent", "How large must a persistent subspace be, and does the activation beside it matter?")

@@ -5,11 +5,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 from click.testing import CliRunner
 from test_data import with_full_set
 
+import orthobook as ob
 from orthobook import __main__ as command_line
-from orthobook.layers.base import block
 from orthobook.study import studies, tables, verification
 from orthobook.study.design import Cell, Study, run_study
 from orthobook.study.execution import execute_on_one_thread
@@ -51,10 +52,13 @@ def test_every_contender_has_the_same_budget():
 
 @pytest.mark.parametrize("contender", CONTENDERS.values(), ids=str)
 def test_contenders_are_what_they_say(contender):
-    layer = block(contender.architecture, **contender.options).resolve(100, 64)
-    assert layer.isometric == contender.orthogonal
-    assert contender.thresholded == (contender.orthogonal and getattr(layer, "threshold", 0) > 0)
+    """Their names say it, and automatic differentiation of a small network whose every unit may fold."""
+    generator = torch.Generator().manual_seed(0)
+    trunk = ob.Trunk(contender.architecture, depth=3, width=8, dtype=torch.float64, **contender.options)
+    x = 3 * torch.randn(30, 8, dtype=torch.float64, generator=generator)
+    assert contender.orthogonal == bool(ob.is_orthogonal(trunk, x)) or contender.architecture == "rezero"  # starts as 1
     assert contender.skip == ("residual" in contender.architecture or contender.architecture == "rezero")
+    assert contender.thresholded == (contender.orthogonal and "τ = 3" in contender.name)
 
 
 def test_members_are_kept_orthogonal_and_baselines_left_alone():
