@@ -142,6 +142,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, undisturbed):
         command(path),
         env=environment(),
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell starts beside it ignores Ctrl-C
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
