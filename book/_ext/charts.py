@@ -18,7 +18,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 import assets
-from orthobook.figures import vegalite_version
+from orthobook.figures._chart import vegalite_version
 
 BOOK, PACKAGE = Path(__file__).parents[1] / "_charts", Path(__file__).parents[2] / "orthobook" / "figures"
 IN_BOOK = "vendor/charts"  # below _static; the theme loads nothing from there by itself
