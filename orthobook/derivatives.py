@@ -104,7 +104,12 @@ def _pushed(net: Network, state: Points, frame: Float[Tensor, "n k"], dtype: tor
 
 
 def _first_state(net: Network, x: Inputs) -> Points:
-    """Return x₀ in the network's full precision; ValueError if the inputs do not fit or are not finite."""
+    """Return x₀ in the network's full precision; ValueError if this is none, or inputs do not fit or are not finite."""
+    if not hasattr(net, "embed"):
+        raise ValueError(
+            f"net must be a DeepNetwork or a Trunk, got {type(net).__name__}: give the trunk inside a model "
+            "of your own, or sample any module by ob.is_orthogonal"
+        )
     with full_precision(net.device):
         state = net.embed(x)  # checks shape and dtype
     if not x.isfinite().all():
@@ -113,7 +118,15 @@ def _first_state(net: Network, x: Inputs) -> Points:
 
 
 def jacobian(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n n"]:
-    """Return the trunk's Jacobian ∂x_L/∂x₀ at every input; arguments and errors as in :func:`jacobians`."""
+    """Return the trunk's Jacobian J = ∂x_L/∂x₀ at every input, exactly.
+
+    Arguments and errors are those of :func:`jacobians`.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_L, n)
+        ``J[i, j, k]`` is the derivative of coordinate j of x_L with respect to coordinate k of x₀ at input i.
+    """
     (last,) = deque(jacobians(net, x, dtype=dtype), maxlen=1)
     return last
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -136,7 +136,9 @@ def seeded(seed: int) -> torch.Generator:
 class Trunk(nn.ParameterDict):
     """A stack of one kind of layer from ℝⁿ to ℝⁿ, or on feature maps, to put into a model of one's own.
 
-    It is the dictionary of its layers' parameters, each stacked over depth, and the map that they make.
+    It is the dictionary of its layers' parameters, each stacked over depth, and the map that they make. Vectors may
+    have any axes before the last, as tokens do, (batch, tokens, n); feature maps have the channels last, (batch,
+    height, width, channels). A step of an optimiser leaves the manifold: call :meth:`retract_` after each.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ class Trunk(nn.ParameterDict):
     width : int
         Width n; for layers on images, whose names begin with ``conv-``, the number of channels.
     seed : int
-        Fixes every parameter, to the bit, whatever the device.
+        Fixes every parameter, to the bit, whatever the device; 0 by default, so trunks of one model need seeds.
     dtype : torch.dtype
         ``torch.float32`` or ``torch.float64``.
     device : torch.device or str
@@ -325,9 +327,13 @@ class Trunk(nn.ParameterDict):
         return sum(penalties, start=torch.zeros((), dtype=self.dtype, device=self.device))
 
     @torch.no_grad()
-    def retract_(self) -> None:
-        """Move the parameters, in place, to the nearest ones that the constrained mode allows: call it after a step."""
+    def retract_(self) -> Self:
+        """Move the parameters, in place, to the nearest ones that the constrained mode allows, and return the trunk.
+
+        Call it after each step of an optimiser. Layers without such parameters, as most baselines, stay as they are.
+        """
         self.block.retract_(dict(self.items()))
+        return self
 
     def extra_repr(self) -> str:
         """Describe the trunk in the module's printout."""
@@ -463,9 +469,10 @@ class DeepNetwork(nn.Module):
         """Return the trunk's differentiable Σ ‖VᵀV − I‖_F²."""
         return self.trunk.orthogonality_penalty()
 
-    def retract_(self) -> None:
-        """Move the trunk's parameters, in place, to the nearest ones that the constrained mode allows."""
+    def retract_(self) -> Self:
+        """Move the trunk's parameters, in place, as :meth:`Trunk.retract_` does, and return the network."""
         self.trunk.retract_()
+        return self
 
 
 def _shape(inputs: int | Shape) -> Shape:

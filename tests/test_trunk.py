@@ -279,6 +279,15 @@ def test_states_that_do_not_fit_are_named(architecture, x, message):
         trunk(architecture)(x)
 
 
+def test_what_is_measured_is_a_trunk_at_a_batch(generator):
+    model, x = TwoTrunks(), torch.randn(2, 3, 8, generator=generator)
+    with pytest.raises(ValueError, match="net must be a DeepNetwork or a Trunk, got TwoTrunks: give the trunk inside"):
+        ob.singular_values(model, x[0])
+    with pytest.raises(ValueError, match=r"got \(2, 3, 8\); x\.flatten\(0, -2\) makes one batch"):
+        ob.jacobian(model.first, x)
+    assert ob.jacobian(model.first.retract_(), x.flatten(0, -2)).shape == (6, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

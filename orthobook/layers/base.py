@@ -142,7 +142,9 @@ class Block(ABC):
     def check_states(self, x: object, width: int) -> None:
         """Raise ValueError unless x is a batch of states: here of vectors of length ``width``."""
         if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != width:
-            raise ValueError(f"states must be a tensor (batch, {width}), got {described(x)}")
+            several = isinstance(x, Tensor) and x.ndim > 2 and x.shape[-1] == width
+            advice = "; x.flatten(0, -2) makes one batch of all axes before the last" if several else ""
+            raise ValueError(f"states must be a tensor (batch, {width}), got {described(x)}{advice}")
 
     def embedding(
         self, inputs: tuple[int, ...], width: int, generator: torch.Generator, dtype: torch.dtype
