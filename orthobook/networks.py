@@ -426,7 +426,7 @@ class DeepNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (batch, inputs) or (batch, *input_shape)
+        x : Tensor, shape (batch, inputs) or (batch, height, width), as ``input_shape`` says
             Inputs, as rows or in their own shape.
 
         Raises
