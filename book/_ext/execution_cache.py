@@ -22,7 +22,7 @@ from sphinx.environment import BuildEnvironment
 import chapter_cache
 
 # They are started first, so that no processor waits at the end for one of them.
-LONGEST = ["convolutions", "going-deep", "new-designs", "initialisation-is-enough", "nearly-orthogonal"]
+LONGEST = ["random-matrix-theory", "convolutions", "new-designs", "nearly-orthogonal", "going-deep"]
 
 
 def choose_folder(app: Sphinx, config: Config) -> None:
