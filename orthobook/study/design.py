@@ -160,7 +160,7 @@ class Study:
     name: str
     question: str
     design: Callable[[], tuple[Cell, ...]]
-    results: Path = RESULTS  # what comes with the package
+    results: Path  # what comes with the package
 
     @functools.cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -262,6 +262,10 @@ def violations(page: Page) -> list[str]:
 DESK, TABLET, PHONE = (1280, 900), (768, 1024), (390, 844)  # windows, in CSS pixels
 
 
+SETTLED = 600
+"""Milliseconds after which the theme has answered a change of the window: side bars, and what can be scrolled by keys."""
+
+
 def visit(
     browser: Browser,
     url: str,
@@ -297,6 +301,7 @@ def visit(
     result.typesetting = page.evaluate(TYPESETTING)
     for width, height in windows:
         page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(SETTLED)
         full = page.evaluate("document.scrollingElement.scrollWidth")
         result.width += [f"{full} wide in a window of {width}"] * (full > width)
         result.tables += table_problems(page)

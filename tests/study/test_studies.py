@@ -12,7 +12,7 @@ from test_data import with_full_set
 import orthobook as ob
 from orthobook import __main__ as command_line
 from orthobook.study import studies, tables, verification
-from orthobook.study.design import Cell, Study, run_study
+from orthobook.study.design import RESULTS, Cell, Study, run_study
 from orthobook.study.execution import execute_on_one_thread
 from orthobook.study.run import Record
 from orthobook.study.store import Store
@@ -91,7 +91,7 @@ def test_seeds_follow_when_all_rates_are_in():
 
 
 def test_an_outcome_is_the_mean_over_seeds():
-    study = Study(name="comparison", question="?", design=lambda: (CELL,))
+    study = Study(name="comparison", question="?", design=lambda: (CELL,), results=RESULTS)
     records = tuned([0.1, 0.2, 0.8, 0.7, 0.3, 0.1])
     with pytest.raises(ValueError, match="of the study 'comparison' 3 runs are missing, first orthobook train maxmin"):
         study.outcomes(records)
@@ -107,7 +107,7 @@ def test_an_outcome_is_the_mean_over_seeds():
 def test_a_study_is_run_stage_after_stage(tmp_path):
     budget = {"data": "fashion-mnist-small", "held_out": 1000, "steps": 3, "batch_size": 16, "width": 4}
     cell = replace(CELL, rates=(1e-3, 1e-2), seeds=(1, 2), budget=budget)
-    study = Study(name="small", question="?", design=lambda: (cell,))
+    study = Study(name="small", question="?", design=lambda: (cell,), results=RESULTS)
     store = Store(tmp_path / "store.jsonl")
     new = list(run_study(study, store, workers=1, progress=False))
     assert [record.run.judged_on for record in new] == ["validation"] * 2 + ["test"] * 2
