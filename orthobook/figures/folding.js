@@ -127,7 +127,7 @@
     return [
       [counts.join(" · ")],
       ["area ", frontMark, `${front} front up + `, backMark, `${back} back up`],
-      [sheet.interior.length ? `the alternate angles at every vertex add up to ${angles}°` : "no creases meet"],
+      [sheet.interior.length ? `at every vertex alternate angles sum to ${angles}°` : "no creases meet"],
     ];
   }
 
