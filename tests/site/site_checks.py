@@ -263,7 +263,7 @@ DESK, TABLET, PHONE = (1280, 900), (768, 1024), (390, 844)  # windows, in CSS pi
 
 
 SETTLED = 600
-"""Milliseconds after which the theme has answered a change of the window: side bars, and what can be scrolled by keys."""
+"""Milliseconds after which the theme has answered a change of the window, with its side bars and stops for keys."""
 
 
 def visit(
