@@ -15,8 +15,8 @@ VENV_PYTHON = .venv/bin/python
 JUPYTER_BOOK = $(VENV_PYTHON) .venv/bin/jupyter-book
 BUILD_FLAGS ?=
 
-# Whole files side by side, in the order of collection, which starts with the long ones.
-PYTEST = $(VENV_PYTHON) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# Whole files side by side, on two cores or more, in the order of collection, which starts with the long ones.
+PYTEST = $(VENV_PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL = help
 .PHONY: help environment book pages test check-pages serve lab course pdf zip linkcheck bench notebooks clean

@@ -14,11 +14,10 @@ from typing import Any, Self
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 from torch.utils.checkpoint import checkpoint
 
 from orthobook._checks import whole_number
-from orthobook.layers.base import Block, NextPoints, Parameters, Points, block, gaussian
+from orthobook.layers.base import Block, NextPoints, Parameters, Points, block, gaussian, linear
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
 
 __all__ = ["DeepNetwork", "Trunk", "best_device", "build"]
@@ -370,16 +369,12 @@ class DeepNetwork(nn.Module):
         self.input_shape = _shape(inputs)
         self.state_shape = trunk.block.state_shape(self.input_shape, trunk.width)
         final = math.prod(self.state_shape[:-1]) * trunk.block.final_width(trunk.depth, trunk.width)
-        # skip_init, as a plain nn.Linear would draw from the global generator
-        self.classifier = skip_init(nn.Linear, final, self.classes, dtype=trunk.dtype, device="cpu")
-        self.trunk = trunk
         with torch.no_grad(), torch.device("cpu"):
             # Inputs of mean square 1 become coordinates of mean square about 1: the scale that thresholds refer to.
             self.embedding = trunk.block.embedding(self.input_shape, trunk.width, generator, trunk.dtype)
-            variance = 1 / final
-            rows = gaussian(self.classes, final, variance=variance, generator=generator, dtype=trunk.dtype)
-            self.classifier.weight.copy_(rows)
-            self.classifier.bias.zero_()
+            rows = gaussian(self.classes, final, variance=1 / final, generator=generator, dtype=trunk.dtype)
+        self.trunk = trunk
+        self.classifier = linear(rows)
 
     @property
     def inputs(self) -> int:

@@ -74,8 +74,8 @@ def the_rest(generator):
 
 
 if __name__ == "__main__":
+    if "--wrong" in sys.argv:  # the negative control: a vector in place of a matrix
+        ob.orthogonality_error(torch.eye(3)[0])
     generator = torch.Generator().manual_seed(0)
     every_layer(generator)
     the_rest(generator)
-    if "--wrong" in sys.argv:  # the negative control: one matrix too many
-        ob.orthogonality_error(torch.eye(3)[0])

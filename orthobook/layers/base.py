@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from orthobook.layers._stacked import parts
 from orthobook.orthogonal import haar, retract
@@ -150,12 +149,7 @@ class Block(ABC):
         self, inputs: tuple[int, ...], width: int, generator: torch.Generator, dtype: torch.dtype
     ) -> nn.Module:
         """Return the map from rows of inputs to the first state: linear, with orthogonal rows or columns."""
-        length = math.prod(inputs)
-        embedding = skip_init(nn.Linear, length, width, dtype=dtype, device="cpu")  # nn.Linear would draw globally
-        with torch.no_grad():
-            embedding.weight.copy_(semi_orthogonal(width, length, generator, dtype))
-            embedding.bias.zero_()
-        return embedding
+        return linear(semi_orthogonal(width, math.prod(inputs), generator, dtype))
 
     def final_width(self, depth: int, width: int) -> int:
         """Return the width of the trunk's last state: that of the first, unless layers are rectangular."""
@@ -239,6 +233,13 @@ class Block(ABC):
 def gaussian(*shape: int, variance: float, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "*shape"]:
     """Draw independent Gaussian entries in float64, so that a seed means the same network in every precision."""
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * math.sqrt(variance)).to(dtype)
+
+
+def linear(weight: Float[Tensor, "outputs inputs"]) -> nn.Linear:
+    """Return the linear map of a matrix, with biases of 0; a plain nn.Linear would draw from the global generator."""
+    module = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    module.weight, module.bias = nn.Parameter(weight), nn.Parameter(weight.new_zeros(len(weight)))
+    return module
 
 
 def semi_orthogonal(

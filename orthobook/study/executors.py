@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,7 +21,9 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
+from multiprocessing.context import BaseContext
 
+from orthobook.study import execution
 from orthobook.study.provenance import birth_certificate
 from orthobook.study.run import Record, Run
 
@@ -83,8 +86,7 @@ def _failed(run: Run, error: BaseException) -> Record[Run]:
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Open a pool of processes that ends at once when the block is left by an error, Ctrl-C or the end of its user."""
     others = set(multiprocessing.active_children())
-    # spawn: forking a process that has run torch's threads may hang
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_begin_worker)
     try:
         try:
             pool.submit(os.getpid).result()
@@ -98,6 +100,15 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _context() -> BaseContext:
+    """Return a way to start processes: forking this one, which may have run torch's threads, might hang."""
+    if sys.platform != "linux":  # elsewhere what torch loads may not survive a fork
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([execution.__name__])  # torch is imported once, and not by each process
+    return context
 
 
 def _begin_worker() -> None:

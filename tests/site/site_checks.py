@@ -65,6 +65,13 @@ def read_pages(site: Path) -> list[Path]:
     return [page for page in pages(site) if page.relative_to(site).parts[0] != "slides"]
 
 
+def visited_pages(site: Path) -> list[Path]:
+    """Return the pages to show in a browser: of those of a module's code, which are alike, the longest alone."""
+    read = read_pages(site)
+    code = [page for page in read if "_modules" in page.relative_to(site).parts]
+    return [page for page in read if page not in code] + [max(code, key=lambda page: page.stat().st_size)]
+
+
 def article(soup: BeautifulSoup) -> Tag:
     """Return a page's own content, without navigation."""
     return soup.select_one("article.bd-article") or soup.select_one("main") or soup

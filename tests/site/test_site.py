@@ -46,7 +46,7 @@ def found(site):
 
 
 class Visited:
-    """Every page that is read, as a reader's browser shows it: one visit, in which all is looked at."""
+    """The pages that are read, as a reader's browser shows it: one visit, in which all is looked at."""
 
     http: bool
     windows: tuple[tuple[int, int], ...]
@@ -56,7 +56,7 @@ class Visited:
     @classmethod
     def visits(cls, request, site, browser):
         base = request.getfixturevalue("server") if cls.http else site.as_uri()
-        addresses = [page.relative_to(site).as_posix() for page in checks.read_pages(site)]
+        addresses = [page.relative_to(site).as_posix() for page in checks.visited_pages(site)]
         return {name: checks.visit(browser, f"{base}/{name}", base, cls.windows, cls.mode) for name in addresses}
 
     @pytest.mark.parametrize("subject", [field.name for field in dataclasses.fields(checks.Visit)])

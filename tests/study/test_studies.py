@@ -1,5 +1,6 @@
 """The studies: their plans, how a learning rate is chosen, and what the stored results say and whether they repeat."""
 
+import functools
 import statistics
 from collections import Counter
 from dataclasses import replace
@@ -151,8 +152,15 @@ def test_every_stored_result_has_its_birth_certificate(name):
         assert record.run.command.startswith("orthobook train ")
 
 
-def test_verification_repeats_the_stored_results():
+@pytest.fixture(scope="module")
+def repeated():
+    """What executes a run, and remembers its record."""
+    return functools.cache(execute_on_one_thread)
+
+
+def test_verification_repeats_the_stored_results(repeated, monkeypatch):
     """One run of every contender: to the last digit where torch and the processor are the stored ones."""
+    monkeypatch.setattr(verification, "execute_on_one_thread", repeated)
     records = studies.stored_records()
     runs = verification.sample(STUDIES["verification"], records)
     assert {run.architecture for run in runs} == {contender.architecture for contender in CONTENDERS.values()}
@@ -194,7 +202,8 @@ def test_the_tolerance_elsewhere_is_four_times_the_spread_of_the_other_seeds():
     assert checks[0].tolerance == pytest.approx(4 * statistics.stdev(accuracies[1:]))
 
 
-def test_verify_on_the_command_line():
+def test_verify_on_the_command_line(repeated, monkeypatch):
+    monkeypatch.setattr(verification, "execute_on_one_thread", repeated)
     result = CliRunner().invoke(command_line.main, ["results", "verify", "verification"])
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()

@@ -19,19 +19,25 @@ from orthobook.study.execution import execute_on_one_thread
 from orthobook.study.store import Store
 from orthobook.study.sweep import grid, sweep
 
-TWELVE = grid(
-    architecture=["shifted-fold", "residual", "maxmin"],
-    depth=[3, 5],
-    learning_rate=[1e-3, 1e-2],
-    width=8,
-    steps=300,
-    batch_size=32,
-)
+AXES = {
+    "architecture": ["shifted-fold", "residual", "maxmin"],
+    "depth": [3, 5],
+    "learning_rate": [1e-3, 1e-2],
+    "width": 8,
+    "batch_size": 32,
+}
+TWELVE = grid(**AXES, steps=20)
+LONGER = grid(**AXES, steps=300)  # for a sweep that is ended while it runs
 
 
 @pytest.fixture(scope="module")
 def undisturbed():
     return outcomes(map(execute_on_one_thread, TWELVE))
+
+
+@pytest.fixture(scope="module")
+def longer_undisturbed():
+    return outcomes(map(execute_on_one_thread, LONGER))
 
 
 def test_a_grid_is_every_combination():
@@ -74,9 +80,9 @@ def test_bad_grids_are_errors(axes, message):
 # --- sweeps ---
 
 
-def command(path, *more):
+def command(path, steps, *more):
     axes = ["architecture=shifted-fold,residual,maxmin", "depth=3,5", "learning_rate=1e-3,1e-2"]
-    axes += ["width=8", "steps=300", "batch_size=32"]
+    axes += ["width=8", f"steps={steps}", "batch_size=32"]
     words = [word for axis in axes for word in ("-g", axis)]
     return [sys.executable, "-m", "orthobook", "sweep", *words, "--store", str(path), *more]
 
@@ -91,12 +97,14 @@ def test_a_sweep_in_processes_runs_what_is_missing(tmp_path, undisturbed):
     assert list(sweep(TWELVE, store, progress=False)) == []
 
 
-def test_sigkill_three_times_leaves_exactly_the_records_of_an_undisturbed_sweep(tmp_path, undisturbed):
+def test_sigkill_three_times_leaves_exactly_the_records_of_an_undisturbed_sweep(tmp_path, longer_undisturbed):
     """Each time after a random number of new records and a random delay, once with its processes, else without."""
     path, chance = tmp_path / "store.jsonl", random.Random(int(time.time()))
     for attempt in range(3):
         wanted = len(Store(path).records()) + chance.randint(1, 2)
-        process = subprocess.Popen(command(path), env=environment(), start_new_session=True, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(path, 300), env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+        )
         while process.poll() is None and len(Store(path).records()) < wanted:
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.3))
@@ -105,11 +113,11 @@ def test_sigkill_three_times_leaves_exactly_the_records_of_an_undisturbed_sweep(
         assert process.wait() == -signal.SIGKILL
         assert len(Store(path).records()) < 12, "the sweep was over before it was killed"
         wait_until_gone(process.pid)
-    finished = subprocess.run(command(path), env=environment(), capture_output=True, text=True)
+    finished = subprocess.run(command(path, 300), env=environment(), capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
     stored = Store(path).records()
     assert len(stored) == len(path.read_text().splitlines()) == 12
-    assert outcomes(stored) == undisturbed
+    assert outcomes(stored) == longer_undisturbed
 
 
 def wait_until_gone(session):
@@ -127,7 +135,7 @@ def wait_until_gone(session):
 def test_two_sweeps_of_one_store_merge(tmp_path, undisturbed):
     path = tmp_path / "store.jsonl"
     processes = [
-        subprocess.Popen(command(path, "--workers", "1"), env=environment(), stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command(path, 20, "--workers", "1"), env=environment(), stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     printed = [process.communicate()[0].splitlines() for process in processes]
@@ -136,10 +144,10 @@ def test_two_sweeps_of_one_store_merge(tmp_path, undisturbed):
     assert outcomes(Store(path).records()) == undisturbed
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path, undisturbed):
+def test_ctrl_c_keeps_what_is_finished(tmp_path, longer_undisturbed):
     path = tmp_path / "store.jsonl"
     process = subprocess.Popen(
-        command(path),
+        command(path, 300),
         env=environment(),
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell starts beside it ignores Ctrl-C
@@ -156,7 +164,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, undisturbed):
     stored = Store(path).records()
     assert [one.to_json() for one in stored] == [line for line in (first + rest).splitlines() if line]
     assert 1 <= len(stored) < 12
-    assert all(one in undisturbed for one in map(outcome, stored))
+    assert all(one in longer_undisturbed for one in map(outcome, stored))
 
 
 def test_a_run_that_fails_is_recorded_and_the_rest_goes_on(tmp_path):
@@ -206,7 +214,7 @@ def test_a_run_whose_process_dies_is_recorded_and_the_rest_goes_on():
 def test_leaving_the_loop_ends_the_processes(tmp_path):
     others = set(multiprocessing.active_children())
     store = Store(tmp_path / "store.jsonl")
-    for _ in sweep(TWELVE, store, workers=2, progress=False):
+    for _ in sweep(LONGER, store, workers=2, progress=False):
         break
     assert set(multiprocessing.active_children()) == others
     assert 1 <= len(store.records()) < 12

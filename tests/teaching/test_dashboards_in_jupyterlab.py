@@ -20,6 +20,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from playwright.sync_api import Locator
 
 CHAPTER = Path(__file__).parents[2] / "book" / "going-deep.ipynb"
 LIMIT = 180  # seconds to wait for a condition, on a slow and busy machine too
@@ -119,9 +120,9 @@ class Notebook:
 
     def run(self, cell: int) -> None:
         """Run a cell, and wait until the kernel is done with it."""
-        prompt = self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-InputPrompt")
+        prompt = self.cell(cell).locator(".jp-InputPrompt")
         before = prompt.inner_text()
-        self.page.locator(".jp-CodeCell .jp-InputArea-editor").nth(cell).click()
+        self.cell(cell).locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Control+Enter")
         until(lambda: prompt.inner_text() != before and re.search(r"\[\d+\]", prompt.inner_text()))
 
@@ -132,36 +133,56 @@ class Notebook:
         last = self.page.locator(".jp-CodeCell").last.locator(".jp-InputPrompt")
         until(lambda: re.search(r"\[\d+\]", last.inner_text()))
 
+    def cell(self, number: int) -> Locator:
+        return self.page.locator(".jp-CodeCell").nth(number)
+
     def said(self, cell: int) -> str:
-        return self.page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea").inner_text()
+        return self.cell(cell).locator(".jp-OutputArea").inner_text()
 
     def press(self, name: str) -> None:
         self.page.locator(".jp-OutputArea button", has_text=name).click()
 
-    def fill(self, label: str, value: str) -> None:
-        self.page.get_by_label(label).fill(value)
+    def start(self, cell: int) -> None:
+        """Show the dashboard in a cell anew, and start a run of which no machine comes to the end before the test."""
+        self.run(cell)
+        self.cell(cell).get_by_label("steps").fill("100000")
         self.page.keyboard.press("Tab")
+        self.press("Start")
+        until(lambda: any(step > 0 for *_, step in progress(self.said(cell))))
 
     def close(self) -> None:
         assert [error for error in self.errors if error != OLD_COMPLAINT] == []
         assert self.page.locator("[data-mime-type$=stderr], [data-mime-type$=error]").count() == 0
         self.context.close()
-
-
-@pytest.fixture
-def notebook(browser, lab):
-    opened = []
-
-    def open_notebook(*cells: str | NotebookNode) -> Notebook:
-        opened.append(Notebook(browser, lab, *cells))
-        return opened[-1]
-
-    yield open_notebook
-    for one in opened:
-        one.close()
-        for kernel in json.load(urllib.request.urlopen(f"{one.address}/api/sessions")):
-            request = urllib.request.Request(f"{one.address}/api/sessions/{kernel['id']}", method="DELETE")
+        for session in json.load(urllib.request.urlopen(f"{self.address}/api/sessions")):
+            request = urllib.request.Request(f"{self.address}/api/sessions/{session['id']}", method="DELETE")
             urllib.request.urlopen(request)
+
+
+# The cells of a notebook that most tests share, as it takes a while to open one.
+TRAINING, VERSION, THREADS, SPECTRUM, *LONG = range(16)
+CELLS = [
+    "import orthobook as ob\nob.dashboard.training()",
+    "import ipywidgets\nipywidgets.__version__",
+    """
+import threading, time
+end = time.monotonic() + 100
+count = lambda: sum(t.name == "orthobook training" for t in threading.enumerate())
+while count() and time.monotonic() < end:
+    time.sleep(0.1)
+f"{count()} threads"
+""",
+    "ob.dashboard.spectrum()",
+    *["print(*range(60), sep='\\n')"] * 12,
+]
+
+
+@pytest.fixture(scope="module")
+def book(browser, lab):
+    """The notebook of the cells above; each test shows its dashboard anew."""
+    notebook = Notebook(browser, lab, *CELLS)
+    yield notebook
+    notebook.close()
 
 
 def progress(text: str) -> list[tuple[str, str, int]]:
@@ -170,31 +191,41 @@ def progress(text: str) -> list[tuple[str, str, int]]:
     return [(name, state, int(step)) for name, state, step in found]
 
 
-def test_a_student_trains_pauses_stops_and_compares(notebook, widgets):
-    book = notebook("import orthobook as ob\nob.dashboard.training()", VERSION, TRAINING_THREADS)
-    book.run(0)
-    book.fill("steps", "100000")  # no machine comes to the end before the test does
+@pytest.mark.parametrize("widgets", ["8"], indirect=True)  # its one widget is the dashboard, driven in both below
+def test_a_chapter_runs_and_its_dashboard_trains(browser, lab):
+    cells = [cell for cell in nbformat.read(CHAPTER, as_version=4).cells if cell.cell_type == "code"]
+    (dashboard,) = [index for index, cell in enumerate(cells) if "ob.dashboard.training()" in cell.source]
+    notebook = Notebook(browser, lab, *cells)
+    notebook.run_all()
+    assert len(progress(notebook.said(dashboard))) == 0
+    notebook.press("Start")
+    until(lambda: any(step > 0 for *_, step in progress(notebook.said(dashboard))))
+    notebook.press("Stop")
+    until(lambda: [state for _, state, _ in progress(notebook.said(dashboard))] == ["stopped"])
+    notebook.close()
 
+
+def test_a_student_trains_pauses_stops_and_compares(book, widgets):
     def latest():
-        return progress(book.said(0))[-1]
+        return progress(book.said(TRAINING))[-1]
 
     def curves():
-        return book.page.locator("svg polyline").evaluate_all("lines => lines.map(line => line.getAttribute('points'))")
+        lines = book.cell(TRAINING).locator("svg polyline")
+        return lines.evaluate_all("lines => lines.map(line => line.getAttribute('points'))")
 
-    book.press("Start")
-    until(lambda: progress(book.said(0)) and latest()[2] > 0)
+    book.start(TRAINING)
     assert latest()[:2] == ("shifted-fold", "training")
     before, step = curves(), latest()[2]
     until(lambda: latest()[2] > step and curves() != before)  # the curves grow
-    until(lambda: " left" in book.said(0))
+    until(lambda: " left" in book.said(TRAINING))
 
-    book.run(1)  # the kernel answers meanwhile
-    assert f"'{widgets[0]}." in book.said(1)
+    book.run(VERSION)  # the kernel answers meanwhile
+    assert f"'{widgets[0]}." in book.said(VERSION)
 
     book.press("Pause")
     until(lambda: latest()[1] == "paused")
     step = latest()[2]
-    book.run(1)  # a while for the kernel
+    book.run(VERSION)  # a while for the kernel
     assert latest() == ("shifted-fold", "paused", step)
 
     book.press("Go on")
@@ -202,76 +233,43 @@ def test_a_student_trains_pauses_stops_and_compares(notebook, widgets):
     book.press("Stop")
     until(lambda: latest()[1] == "stopped")
 
-    book.page.get_by_label("architecture").select_option("relu-orthogonal")
+    book.cell(TRAINING).get_by_label("architecture").select_option("relu-orthogonal")
     book.press("Start")
-    until(lambda: len(progress(book.said(0))) == 2 and latest()[2] > 0)
-    assert [name for name, *_ in progress(book.said(0))] == ["shifted-fold", "relu-orthogonal"]
+    until(lambda: len(progress(book.said(TRAINING))) == 2 and latest()[2] > 0)
+    assert [name for name, *_ in progress(book.said(TRAINING))] == ["shifted-fold", "relu-orthogonal"]
     book.press("Stop")
     until(lambda: latest()[1] == "stopped")
-    book.run(2)
-    assert "0 threads" in book.said(2)
+    book.run(THREADS)
+    assert "0 threads" in book.said(THREADS)
     until(lambda: kernels(book.address) == ["idle"])
 
 
-def test_a_chapter_runs_and_its_dashboard_trains(notebook):
-    cells = [cell for cell in nbformat.read(CHAPTER, as_version=4).cells if cell.cell_type == "code"]
-    (dashboard,) = [index for index, cell in enumerate(cells) if "ob.dashboard.training()" in cell.source]
-    book = notebook(*cells)
-    book.run_all()
-    assert len(progress(book.said(dashboard))) == 0
-    book.press("Start")
-    until(lambda: any(step > 0 for *_, step in progress(book.said(dashboard))))
-    book.press("Stop")
-    until(lambda: [state for _, state, _ in progress(book.said(dashboard))] == ["stopped"])
-
-
-VERSION = "import ipywidgets\nipywidgets.__version__"
-
-TRAINING_THREADS = """
-import threading, time
-end = time.monotonic() + 100
-count = lambda: sum(t.name == "orthobook training" for t in threading.enumerate())
-while count() and time.monotonic() < end:
-    time.sleep(0.1)
-f"{count()} threads"
-"""
-
-
 @pytest.mark.parametrize("way", ["run again", "clear"])
-def test_a_run_ends_with_its_output(notebook, way):
-    book = notebook("import orthobook as ob\nob.dashboard.training()", TRAINING_THREADS)
-    book.run(0)
-    book.fill("steps", "100000")
-    book.press("Start")
-    until(lambda: any(step > 0 for *_, step in progress(book.said(0))))
+def test_a_run_ends_with_its_output(book, way):
+    book.start(TRAINING)
     if way == "run again":
-        book.run(0)
+        book.run(TRAINING)
     else:
-        book.page.locator(".jp-CodeCell .jp-InputArea-editor").first.click()
+        book.cell(TRAINING).locator(".jp-InputArea-editor").click()
         book.page.get_by_role("menuitem", name="Edit").first.click()
         book.page.get_by_role("menuitem", name="Clear Cell Output").click()
-    book.run(1)
-    assert "0 threads" in book.said(1)
+    book.run(THREADS)
+    assert "0 threads" in book.said(THREADS)
 
 
-def test_sliders_move_the_spectrum(notebook):
-    book = notebook("import orthobook as ob\nob.dashboard.spectrum()")
-    book.run(0)
-    until(lambda: "largest |σ − 1|" in book.said(0))
-    before = book.page.locator("svg[role=img]").inner_html()
-    book.page.get_by_label("architecture").select_option("shifted-fold")
-    until(lambda: "shifted-fold, 50 layers" in book.said(0))
-    assert book.page.locator("svg[role=img]").inner_html() != before
+def test_sliders_move_the_spectrum(book):
+    book.run(SPECTRUM)
+    until(lambda: "largest |σ − 1|" in book.said(SPECTRUM))
+    picture = book.cell(SPECTRUM).locator("svg[role=img]")
+    before = picture.inner_html()
+    book.cell(SPECTRUM).get_by_label("architecture").select_option("shifted-fold")
+    until(lambda: "shifted-fold, 50 layers" in book.said(SPECTRUM))
+    assert picture.inner_html() != before
 
 
-def test_a_run_goes_on_while_it_is_out_of_sight(notebook):
-    long = "print(*range(60), sep='\\n')"
-    book = notebook("import orthobook as ob\nob.dashboard.training()", *[long] * 12)
-    book.run(0)
-    book.fill("steps", "100000")
-    book.press("Start")
-    until(lambda: any(step > 0 for *_, step in progress(book.said(0))))
-    for cell in range(1, 13):
+def test_a_run_goes_on_while_it_is_out_of_sight(book):
+    book.start(TRAINING)
+    for cell in LONG:
         book.run(cell)
     book.press("Pause")  # which it can only while it trains
-    until(lambda: [state for _, state, _ in progress(book.said(0))] == ["paused"])
+    until(lambda: [state for _, state, _ in progress(book.said(TRAINING))] == ["paused"])

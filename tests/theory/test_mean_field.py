@@ -157,12 +157,12 @@ def errors(values):
     return values.std(axis=-1, ddof=1) / math.sqrt(values.shape[-1])
 
 
-WIDTH, DEPTH, COUNT = 512, 1000, 48
+WIDTH, DEPTH, COUNT = 512, 1000, 24
 
 
 @pytest.fixture(scope="module", params=[0.0, 2.0, 4.0], ids=lambda tau: f"τ={tau:g}")
 def simulated(request):
-    """A threshold and 48 networks of 1,000 layers and width 512, with the mean field's one step from each layer."""
+    """A threshold and 24 networks of 1,000 layers and width 512, with the mean field's one step from each layer."""
     generator = torch.Generator().manual_seed(8)
     gram, layers = simulate(WIDTH, DEPTH, request.param, COUNT, generator)
     return request.param, gram, [layer.numpy() for layer in layers], one_step(gram[:-1], request.param, WIDTH)

@@ -1,5 +1,6 @@
 """Laws of singular values against closed forms, against their own moments, and against matrices and networks."""
 
+import functools
 import itertools
 import math
 
@@ -377,6 +378,12 @@ NETWORKS = {
 }
 
 
+@functools.cache
+def law_of(name, depth):
+    activation, scale = NETWORKS[name]
+    return feedforward_law(activation, depth, weight_scale=scale)
+
+
 @pytest.fixture(scope="module")
 def feedforward_samples():
     """Singular values of products of 2, 8 and 32 matrices D_l W_l, n = 1,000, one draw, the same W_l for all slopes."""
@@ -396,24 +403,18 @@ def feedforward_samples():
 @pytest.mark.parametrize("depth", [2, 8, 32])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_products_of_random_matrices_follow_the_law(feedforward_samples, name, depth):
-    activation, scale = NETWORKS[name]
-    law = feedforward_law(activation, depth, weight_scale=scale)
-    assert law.kolmogorov_smirnov(feedforward_samples[name, depth]) < 0.02
+    assert law_of(name, depth).kolmogorov_smirnov(feedforward_samples[name, depth]) < 0.02
 
 
 @pytest.mark.parametrize(("name", "other"), [*itertools.permutations(NETWORKS, 2)])
 def test_the_law_of_another_activation_does_not_fit(feedforward_samples, name, other):
-    activation, scale = NETWORKS[other]
-    law = feedforward_law(activation, 8, weight_scale=scale)
-    assert law.kolmogorov_smirnov(feedforward_samples[name, 8]) > 0.1
+    assert law_of(other, 8).kolmogorov_smirnov(feedforward_samples[name, 8]) > 0.1
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_law_of_another_depth_does_not_fit(feedforward_samples, name):
-    activation, scale = NETWORKS[name]
     for depth, wrong in ((2, 8), (8, 2), (32, 8)):
-        law = feedforward_law(activation, wrong, weight_scale=scale)
-        assert law.kolmogorov_smirnov(feedforward_samples[name, depth]) > 0.05
+        assert law_of(name, wrong).kolmogorov_smirnov(feedforward_samples[name, depth]) > 0.05
 
 
 @pytest.mark.parametrize("depth", [2, 8, 32])
