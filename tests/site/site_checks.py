@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -49,9 +49,9 @@ FETCHED_RELATIONS = {
 FIGURES = "img, .orthobook-chart"
 
 
-@lru_cache(maxsize=1)
+@cache
 def parse(html: str) -> BeautifulSoup:
-    """Parse a page, once for all checks in a row that look at it; none may change it."""
+    """Parse a page, once for all checks that look at it; none may change it."""
     return BeautifulSoup(html, "html.parser")
 
 

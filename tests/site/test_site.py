@@ -40,7 +40,7 @@ def found(site):
     for page in checks.pages(site):
         if page != site / "index.html":
             html = page.read_text(encoding="utf-8")
-            for check in OF_EVERY_PAGE:  # in a row, as a page is parsed once
+            for check in OF_EVERY_PAGE:
                 problems[check] += [f"{page.relative_to(site)}: {problem}" for problem in check(html)]
     return problems
 
