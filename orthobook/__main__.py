@@ -10,8 +10,11 @@ need none of it.
 from __future__ import annotations
 
 import functools
+import io
 import json
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import MISSING, fields
@@ -50,16 +53,32 @@ HELP = {
 }
 
 
+THREADS = max(os.cpu_count() or 1, 64)  # torch dies of a hundred thousand
+
+
 class Group(click.Group):
-    """A group of commands that reports errors of value and of files as one line, not as a traceback."""
+    """A group of commands that reports errors of value and of files as one line, not as a traceback, in UTF-8."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+                stream.reconfigure(encoding="utf-8")  # what a redirect to a file has may lack Greek letters
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")
+                warnings.showwarning = _warn
+                return super().invoke(ctx)
         except (BrokenPipeError, click.exceptions.Exit, click.Abort):  # click's own affair
             raise
         except (ValueError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    click.echo(f"Warning: {message}", err=True)
 
 
 def option_values(ctx: click.Context, parameter: click.Parameter, words: Iterable[str]) -> dict[str, Any]:
@@ -70,7 +89,7 @@ def option_values(ctx: click.Context, parameter: click.Parameter, words: Iterabl
 def grid_values(ctx: click.Context, parameter: click.Parameter, words: Iterable[str]) -> dict[str, list[Any]]:
     """Return key=value,value words as a dictionary of lists."""
     pairs = _halves(words).items()
-    return {key: [parsed(value) for value in values.split(",") if value] for key, values in pairs}
+    return {key: [parsed(value.strip()) for value in values.split(",") if value.strip()] for key, values in pairs}
 
 
 def _halves(words: Iterable[str]) -> dict[str, str]:
@@ -173,7 +192,7 @@ def main() -> None:
 @main.command(cls=TrainCommand)
 @network_options
 @device_option
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads on the CPU.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, THREADS), help="Threads on the CPU.")
 @store_option
 @click.option(
     "--checkpoint",
@@ -227,9 +246,11 @@ def train(
         ctx.exit(130)
     if record.status == "failed":
         raise click.ClickException(record.reason)
-    if kept is not None:
-        kept.append(record)
-    click.echo(record.to_json())
+    try:
+        if kept is not None:
+            kept.append(record)
+    finally:  # what cannot be stored is not lost
+        click.echo(record.to_json())
     checkpoint.unlink(missing_ok=True)
 
 
@@ -451,7 +472,13 @@ def claims_() -> None:
 
 @results.command()
 @click.argument("names", metavar="[STUDY]...", nargs=-1)
-@click.option("--longest", default=15.0, show_default=True, help="Leave out runs that took more seconds than this.")
+@click.option(
+    "--longest",
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Leave out runs that took more seconds than this.",
+)
 @store_option
 def verify(names: tuple[str, ...], longest: float, store: Path | None) -> None:
     """Repeat the smallest run of every contender of every study (or of those named) and compare with what is stored.
@@ -479,7 +506,9 @@ def verify(names: tuple[str, ...], longest: float, store: Path | None) -> None:
     if left_out:
         click.echo(f"{left_out} runs left out: longer than {longest:g} s, or not stored", err=True)
     click.echo(f"{repeated} runs repeated, {wrong} of them differ", err=True)
-    if wrong or not repeated:
+    if not repeated:
+        raise click.ClickException("the stored results are not confirmed, as none was repeated: allow for longer runs")
+    if wrong:
         raise click.ClickException("the stored results are not confirmed")
 
 

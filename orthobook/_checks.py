@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 def optional(name: str, extra: str = "book") -> ModuleType:
@@ -60,3 +60,23 @@ def class_labels(labels: object, *, examples: int, classes: int) -> Tensor:
     if examples and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels must lie in 0 … {classes - 1}, got {labels.min()} … {labels.max()}")
     return labels
+
+
+def described(x: object) -> str:
+    """Return what to say of a wrong tensor: its shape, and its kind if that holds no numbers here; else the type."""
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        return type(x).__name__
+    odd = [str(x.layout)] * (x.layout != torch.strided) + ["meta"] * x.is_meta
+    return " ".join([str(tuple(x.shape)), *odd])
+
+
+def seeded(seed: int) -> Generator:
+    """Return a source of randomness on the CPU; ValueError if the seed is no whole number from 0 to 2⁶³ − 1."""
+    import torch
+
+    seed = whole_number("seed", seed, least=0)
+    if seed >= 2**63:
+        raise ValueError(f"seed must be below 2**63, got {seed}")
+    return torch.Generator().manual_seed(seed)

@@ -12,13 +12,16 @@ How far the Jacobians at two inputs agree is their gradient coherence, the cosin
     γ(x, x') = tr JᵀJ' / √(tr JᵀJ · tr J'ᵀJ'),    which is tr JᵀJ'/n where both are orthogonal.
 
 The traces are n times the mean of ⟨Jv, J'v⟩ over random directions v, so they need no whole Jacobian either.
+
+Any other module or function has a Jacobian and singular values, too, by automatic differentiation: of the whole map,
+input by input.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,9 +30,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from orthobook._checks import class_labels, finite_number, whole_number
-from orthobook.layers.base import Points, Tangents, described
-from orthobook.networks import DeepNetwork, Trunk
+from orthobook._checks import class_labels, described, finite_number, seeded, whole_number
+from orthobook.framework import jacobian_by_autograd
+from orthobook.layers.base import Points, Tangents
+from orthobook.networks import DeepNetwork, Trunk, differentiable
 from orthobook.orthogonal import full_precision, haar
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ __all__ = [
 ]
 
 Network = DeepNetwork | Trunk
+Map = Network | Callable[[Tensor], Tensor]
 Inputs = Float[Tensor, "batch *inputs"]  # rows, or images in their own shape; the first states of a trunk
 
 EXACT_UP_TO = 512
@@ -81,16 +86,23 @@ def jacobians(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> I
     Raises
     ------
     ValueError
-        If the inputs have another shape or dtype than the network's, or are not finite.
+        If the inputs have another shape or dtype than the network's, or are not finite, or the precision to compute in
+        is neither float32 nor float64.
+
+    Notes
+    -----
+    Where x_l is nan the function has no derivative: there J is nan. Products may overflow, to infinity or nan.
     """
     state = _first_state(net, x)
-    for tangents in _pushed(net, state, torch.eye(state.shape[1:].numel(), dtype=torch.float64), dtype):
+    for tangents in _pushed(net, state, torch.eye(state.shape[1:].numel(), dtype=torch.float64, device="cpu"), dtype):
         yield tangents.flatten(2).mT
 
 
 def _pushed(net: Network, state: Points, frame: Float[Tensor, "n k"], dtype: torch.dtype | None) -> Iterator[Tangents]:
     """Yield J v for every column v of the frame and the Jacobian J of the first l layers, l = 1 … L."""
     dtype = net.dtype if dtype is None else dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"Jacobians are computed in torch.float32 or torch.float64, got {dtype}: give dtype=…")
     # Apple's MPS has no float64: there the CPU takes over.
     device = torch.device("cpu") if net.device.type == "mps" and dtype == torch.float64 else net.device
     state = state.to(device, dtype)
@@ -100,25 +112,32 @@ def _pushed(net: Network, state: Points, frame: Float[Tensor, "n k"], dtype: tor
     for _ in range(net.depth):
         with full_precision(device):  # around each layer alone: the caller's own settings hold between them
             state, tangents = net.block.push(state, tangents, **next(layers))
+        if (broken := state.flatten(1).isnan().any(1)).any():
+            tangents = tangents.clone()
+            tangents[broken] = torch.nan
         yield tangents
 
 
 def _first_state(net: Network, x: Inputs) -> Points:
     """Return x₀ in the network's full precision; ValueError if this is none, or inputs do not fit or are not finite."""
-    if not hasattr(net, "embed"):
+    if not isinstance(net, DeepNetwork | Trunk):
         raise ValueError(
-            f"net must be a DeepNetwork or a Trunk, got {type(net).__name__}: give the trunk inside a model "
-            "of your own, or sample any module by ob.is_orthogonal"
+            f"net must be a DeepNetwork or a Trunk, got {type(net).__name__}: give the trunk inside a model of your "
+            "own. Of any other module there are ob.jacobian and ob.singular_values"
         )
-    with full_precision(net.device):
+    with torch.no_grad(), full_precision(net.device):
         state = net.embed(x)  # checks shape and dtype
-    if not x.isfinite().all():
-        raise ValueError("inputs must be finite, but hold nan or inf")
+    _check_finite(x)
     return state
 
 
-def jacobian(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n n"]:
-    """Return the trunk's Jacobian J = ∂x_L/∂x₀ at every input, exactly.
+def _check_finite(x: Inputs) -> None:
+    if not x.isfinite().all():
+        raise ValueError("inputs must be finite, but hold nan or inf")
+
+
+def jacobian(net: Map, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n n"]:
+    """Return the trunk's Jacobian J = ∂x_L/∂x₀ at every input, exactly; that of any other map, by differentiation.
 
     Arguments and errors are those of :func:`jacobians`.
 
@@ -126,17 +145,52 @@ def jacobian(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Fl
     -------
     Tensor, shape (batch, n_L, n)
         ``J[i, j, k]`` is the derivative of coordinate j of x_L with respect to coordinate k of x₀ at input i.
+
+    Notes
+    -----
+    A map that is neither a DeepNetwork nor a Trunk is differentiated from its input to its output, by autograd in the
+    inputs' precision, one input at a time as a batch of one and in the mode that the module is in: the time grows with
+    the number of outputs, the memory with that of the entries of J. The result is on the CPU, in float64 unless
+    ``dtype`` says otherwise. ValueError if a map returns no tensor that depends differentiably on its input.
+
+    Examples
+    --------
+    >>> singular_values(torch.nn.Hardtanh(), torch.tensor([[0.5, 2.0]]))
+    tensor([[1., 0.]], dtype=torch.float64)
     """
+    if not isinstance(net, DeepNetwork | Trunk):
+        return _of_any_map(net, x, dtype)
     (last,) = deque(jacobians(net, x, dtype=dtype), maxlen=1)
     return last
 
 
-def singular_values(net: Network, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n"]:
-    """Return the singular values of the trunk's Jacobian at every input, descending.
+def _of_any_map(net: Callable[[Tensor], Tensor], x: Inputs, dtype: torch.dtype | None) -> Float[Tensor, "batch n n"]:
+    if not callable(net):
+        raise ValueError(f"net must be a DeepNetwork, a Trunk or another map of tensors, got {type(net).__name__}")
+    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64) or not x.numel():
+        what = f"{described(x)} of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"inputs must be a batch in torch.float32 or torch.float64, got {what}")
+    _check_finite(x)
+    return torch.stack([jacobian_by_autograd(net, one) for one in x.split(1)]).to(dtype or torch.float64)
 
-    Arguments and errors as in :func:`jacobians`. The decomposition runs in the Jacobian's precision.
+
+def singular_values(net: Map, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[Tensor, "batch n"]:
+    """Return the singular values of the Jacobian at every input, descending: of the trunk, or of any other map.
+
+    Arguments and errors as in :func:`jacobian`; ValueError, too, if a Jacobian is not finite. The decomposition runs in
+    the Jacobian's precision.
     """
-    return torch.linalg.svdvals(jacobian(net, x, dtype=dtype))
+    return _spectrum(jacobian(net, x, dtype=dtype))
+
+
+def _spectrum(J: Float[Tensor, "batch n n"]) -> Float[Tensor, "batch n"]:
+    broken = ~J.flatten(1).isfinite().all(1)
+    if broken.any():
+        raise ValueError(
+            f"the Jacobian at input {int(broken.nonzero()[0])} is not finite in {J.dtype}: the network's values "
+            "overflow, or its parameters are not finite"
+        )
+    return torch.linalg.svdvals(J)
 
 
 def numerical_ranks(
@@ -153,7 +207,7 @@ def numerical_ranks(
     told from zero.
     """
     finite_number("tolerance", tolerance, positive=True)
-    ranks = [(torch.linalg.svdvals(J) > tolerance).sum(-1) for J in jacobians(net, x, dtype=dtype)]
+    ranks = [(_spectrum(J) > tolerance).sum(-1) for J in jacobians(net, x, dtype=dtype)]
     return torch.stack(ranks)
 
 
@@ -244,8 +298,8 @@ def _directions(states: Points, probes: int | None, seed: int) -> tuple[int, Flo
     if whole_number("probes", probes, least=min(n, 2)) > n:
         raise ValueError(f"probes must be at most the number of coordinates {n}, got {probes}")
     if probes == n:
-        return n, torch.eye(n, dtype=torch.float64)
-    return n, haar(n, probes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return n, torch.eye(n, dtype=torch.float64, device="cpu")
+    return n, haar(n, probes, generator=seeded(seed), dtype=torch.float64)
 
 
 def _cosine(first: Float[Tensor, "batch k n"], second: Float[Tensor, "batch k n"], correction: float) -> Coherence:
@@ -302,6 +356,7 @@ def gradient_autocorrelation(
     return torch.stack([gamma.diagonal(lag).mean() for lag in range(len(x))])
 
 
+@torch.inference_mode(False)
 def singular_value_range(net: Network, x: Inputs, *, tolerance: float = 1e-10) -> Float[Tensor, "batch 2"]:
     """Return the smallest and the largest singular value of the trunk's Jacobian at every input, without forming it.
 
@@ -327,21 +382,26 @@ def singular_value_range(net: Network, x: Inputs, *, tolerance: float = 1e-10) -
     Raises
     ------
     ValueError
-        As for :func:`jacobians`, and if the width is below 3 or the tolerance is not positive.
+        As for :func:`jacobians`, and if the width is below 3, the tolerance is not positive, or a Jacobian is not
+        finite.
     scipy.sparse.linalg.ArpackNoConvergence
         If the method does not converge; ``singular_values`` always does, or a larger tolerance may help.
     """
     from scipy.sparse.linalg import eigsh  # imported for who needs it: it takes as long as all else
 
     finite_number("tolerance", tolerance, positive=True)
-    first = _first_state(net, x).detach().to("cpu", torch.float64)
+    first = _first_state(net, x).to("cpu", torch.float64)
+    net = differentiable(net)
     n = first.shape[1:].numel()
     if n < 3:
         raise ValueError(f"Lanczos's method needs a width of at least 3, got {n}; use singular_values")
     start = np.random.default_rng(0).standard_normal(n)  # ARPACK's own choice would differ from run to run
     ranges = []
-    for operator in _gram_operators(net, first):
-        if not operator.matvec(start).any():  # J = 0, which ARPACK refuses
+    for index, operator in enumerate(_gram_operators(net, first)):
+        image = operator.matvec(start)
+        if not np.isfinite(image).all():
+            raise ValueError(f"the Jacobian at input {index} is not finite: the network's values overflow")
+        if not image.any():  # J = 0, which ARPACK refuses
             ranges.append(np.zeros(2))
             continue
         ends = eigsh(operator, k=2, which="BE", v0=start, tol=tolerance, return_eigenvectors=False)
@@ -367,11 +427,12 @@ def _gram_operators(net: Network, first: Points) -> Iterator[LinearOperator]:
                         _, tangent = net.block.push(y, tangent, **layer)
                     y = net.block.forward(y, **layer)
                 (image,) = torch.autograd.grad(y, state, tangent.squeeze(1))
-            return image.flatten().numpy()
+            return image.flatten().numpy() * (math.nan if y.isnan().any() else 1)
 
         yield LinearOperator((point.numel(), point.numel()), matvec=gram, dtype=np.float64)
 
 
+@torch.inference_mode(False)
 def gradient_norms(
     net: Network, x: Inputs, labels: Int[Tensor, " batch"] | Float[Tensor, batch * state]
 ) -> Float[Tensor, "depth_plus_1 batch"]:
@@ -395,8 +456,9 @@ def gradient_norms(
     """
     if isinstance(net, DeepNetwork):
         labels = class_labels(labels, examples=len(x), classes=net.classes).to(net.device)
-    with torch.enable_grad():
-        states = [_first_state(net, x).detach().requires_grad_()]  # also where the parameters are frozen
+    with torch.enable_grad(), full_precision(net.device):
+        states = [_first_state(net, x).requires_grad_()]  # also where the parameters are frozen
+        net = differentiable(net)
         for layer in net.layers():
             states.append(net.block.forward(states[-1], **layer))
         if isinstance(net, DeepNetwork):

@@ -34,7 +34,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from orthobook._checks import finite_number
+from orthobook._checks import finite_number, seeded
 from orthobook.orthogonal import full_precision, gram_defect, orthogonality_error
 
 __all__ = [
@@ -378,11 +378,11 @@ def is_orthogonal(
         tolerance = finite_number("tolerance", tolerance, positive=True)
     deviations, places, norms = [], [], []
     for index, x in enumerate(inputs.split(1)):
-        J = _jacobian(module, x)
+        J = jacobian_by_autograd(module, x)
         if not J.isfinite().all():
             raise ValueError(f"the Jacobian at input {index} is not finite")
         deviations.append((torch.linalg.svdvals(J) - 1).abs().max())
-        places.append((J * torch.randn(J.shape, generator=torch.Generator().manual_seed(0), dtype=J.dtype)).sum())
+        places.append((J * torch.randn(J.shape, generator=seeded(0), dtype=J.dtype, device="cpu")).sum())
         norms.append(torch.linalg.matrix_norm(J))
     size, eps = max(J.shape), torch.finfo(inputs.dtype).eps
     gaps = torch.stack(places).sort().values.diff()
@@ -399,7 +399,7 @@ def is_orthogonal(
     )
 
 
-def _jacobian(module: Callable[[Tensor], Tensor], x: Float[Tensor, "1 ..."]) -> Float[Tensor, "n_out n_in"]:
+def jacobian_by_autograd(module: Callable[[Tensor], Tensor], x: Float[Tensor, "1 ..."]) -> Float[Tensor, "n_out n_in"]:
     """Return the Jacobian at one input, in float64 on the CPU: its decomposition adds no rounding of its own."""
 
     def differentiable(leaf: Tensor) -> Tensor:

@@ -7,20 +7,25 @@ classifier of a network are plain linear maps.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from numbers import Real
+from typing import Any, Self, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from orthobook._checks import whole_number
+from orthobook._checks import seeded, whole_number
 from orthobook.layers.base import Block, NextPoints, Parameters, Points, block, gaussian, linear
 from orthobook.orthogonal import orthogonality_error, orthogonality_penalty
 
 __all__ = ["DeepNetwork", "Trunk", "best_device", "build"]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def best_device(dtype: torch.dtype = torch.float32) -> torch.device:
@@ -46,6 +51,11 @@ def available_device(device: torch.device | str, dtype: torch.dtype) -> torch.de
     if not present.get(device.type, True):
         raise ValueError(f"this machine has no device {str(device)!r}; use device 'cpu', or None for the best")
     return device
+
+
+def differentiable(net: Module) -> Module:
+    """Return the module, or a copy if ``torch.inference_mode`` made its parameters: gradients pass through no such."""
+    return copy.deepcopy(net) if any(parameter.is_inference() for parameter in net.parameters()) else net
 
 
 Shape = tuple[int, ...]
@@ -122,14 +132,6 @@ def build(
     generator = seeded(seed)
     trunk = Trunk(architecture, depth=depth, width=width, dtype=dtype, device="cpu", generator=generator, **options)
     return DeepNetwork(trunk, inputs=inputs, classes=classes, generator=generator).to(device)
-
-
-def seeded(seed: int) -> torch.Generator:
-    """Return a source of randomness on the CPU; ValueError if the seed is no whole number from 0 to 2⁶³ − 1."""
-    seed = whole_number("seed", seed, least=0)
-    if seed >= 2**63:
-        raise ValueError(f"seed must be below 2**63, got {seed}")
-    return torch.Generator().manual_seed(seed)
 
 
 class Trunk(nn.ParameterDict):
@@ -210,7 +212,8 @@ class Trunk(nn.ParameterDict):
         self.block = kind.resolve(self.depth, self.width)
         device = available_device(device, dtype)
         with torch.no_grad(), torch.device("cpu"):
-            self.update(self._checked(self.block.init(self.depth, self.width, generator or seeded(seed), dtype)))
+            stacks = self._checked(self.block.init(self.depth, self.width, generator or seeded(seed), dtype))
+            self.update({name: stack.contiguous() for name, stack in stacks.items()})
         self.to(device)
 
     def _checked(self, stacks: Parameters) -> Parameters:
@@ -337,6 +340,52 @@ class Trunk(nn.ParameterDict):
     def extra_repr(self) -> str:
         """Describe the trunk in the module's printout."""
         return f"{self.architecture}, depth={self.depth}, width={self.width}, block={self.block}"
+
+    @property
+    def _identity(self) -> str:
+        """What a state must have been made for: the kind of layer with its options, depth and width."""
+        options = {f.name: getattr(self.block, f.name) for f in fields(self.block)}
+        plain = {
+            name: value if isinstance(value, str | Real | None) else getattr(value, "name", type(value).__name__)
+            for name, value in options.items()
+        }
+        words = ", ".join(f"{name}={value!r}" for name, value in plain.items())
+        return f"{type(self.block).__name__}({words}), depth={self.depth}, width={self.width}"
+
+    def get_extra_state(self) -> Tensor:
+        """Return whose state it is, as a tensor of UTF-8: for a state of tensors alone there are more uses."""
+        return torch.tensor(list(self._identity.encode()), dtype=torch.uint8, device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Do nothing: it was compared before anything was loaded."""
+
+    def _check_state(self, state: Mapping[str, Any], prefix: str) -> None:
+        """Raise ValueError if a state says that it is another trunk's; one that says nothing may be anybody's."""
+        said = state.get(f"{prefix}_extra_state")
+        if not isinstance(said, Tensor):
+            return
+        text = bytes(said.flatten().to(torch.uint8).tolist()).decode(errors="replace")
+        if text != self._identity:
+            raise ValueError(
+                f"this state is that of a trunk {text}, and the trunk here is {self._identity}; without "
+                f"{prefix + '_extra_state'!r} it says nothing of that"
+            )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        self._check_state(state_dict, prefix)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        missing_keys[:] = [key for key in missing_keys if key != f"{prefix}_extra_state"]
 
 
 class DeepNetwork(nn.Module):
@@ -468,6 +517,11 @@ class DeepNetwork(nn.Module):
         """Move the trunk's parameters, in place, as :meth:`Trunk.retract_` does, and return the network."""
         self.trunk.retract_()
         return self
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        if isinstance(self.trunk, Trunk):  # before the embedding is loaded
+            self.trunk._check_state(state_dict, f"{prefix}trunk.")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _shape(inputs: int | Shape) -> Shape:

@@ -25,6 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from orthobook._checks import described
+
 __all__ = ["full_precision", "haar", "orthogonality_error", "orthogonality_penalty", "polar", "retract"]
 
 # An iteration takes e to something no larger than |e|³ while |e| < 1. A matrix with an eigenvalue of E that may lie
@@ -51,12 +53,12 @@ def haar(
     Returns
     -------
     Tensor, shape (..., n, m)
-        Matrices with orthonormal columns, on the CPU.
+        Matrices with orthonormal columns, on the CPU, contiguous.
 
     Raises
     ------
     ValueError
-        If fewer than two sizes are given, one is negative, or n < m.
+        If fewer than two sizes are given, one is negative, n < m, or the precision is another.
 
     Notes
     -----
@@ -66,9 +68,11 @@ def haar(
     """
     if len(shape) < 2 or min(shape) < 0 or shape[-2] < shape[-1]:
         raise ValueError(f"haar needs a shape (..., n, m) with n ≥ m ≥ 0, got {shape}")
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
     q, r = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu"))
     signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0)
-    return (q * signs.unsqueeze(-2)).to(dtype)
+    return (q * signs.unsqueeze(-2)).to(dtype).contiguous()
 
 
 def gram_defect(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack m m"]:
@@ -82,7 +86,13 @@ def orthogonality_error(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*s
     """Return ‖VᵀV − I‖_F of every matrix, without tracking gradients.
 
     Every singular value of V then lies within that distance of 1, since |σ² − 1| ≥ |σ − 1|.
+
+    Raises
+    ------
+    ValueError
+        If it is no stack of real matrices.
     """
+    _check_stack(stack)
     with torch.no_grad(), full_precision(stack.device):
         return torch.linalg.matrix_norm(gram_defect(stack))
 
@@ -123,9 +133,11 @@ def retract(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack n m"]:
     Raises
     ------
     ValueError
-        If the last two axes are not (n, m) with n ≥ m, or a value is not finite, as nothing is nearest to that.
+        If it is no stack of real matrices, the last two axes are not (n, m) with n ≥ m, or a value is not finite, as
+        nothing is nearest to that.
     """
-    if stack.ndim < 2 or stack.shape[-2] < stack.shape[-1]:
+    _check_stack(stack)
+    if stack.shape[-2] < stack.shape[-1]:
         raise ValueError(f"a stack to retract needs a shape (..., n, m) with n ≥ m, got {tuple(stack.shape)}")
     if stack.numel() == 0:
         return stack.clone()
@@ -144,6 +156,13 @@ def retract(stack: Float[Tensor, "*stack n m"]) -> Float[Tensor, "*stack n m"]:
             matrices = torch.baddbmm(matrices, matrices, square.mul_(0.375).sub_(defect, alpha=0.5))
             if largest**3 <= tolerance:  # the next error is at most |e|³: no need to measure it
                 return matrices.reshape(stack.shape)
+
+
+def _check_stack(stack: object) -> None:
+    if not isinstance(stack, Tensor) or stack.ndim < 2 or stack.layout != torch.strided or stack.is_meta:
+        raise ValueError(f"a stack of matrices is a tensor (..., n, m), got {described(stack)}")
+    if stack.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"the matrices must be torch.float32 or torch.float64, got {stack.dtype}; use .to(…)")
 
 
 def _finite(matrices: Float[Tensor, "far n m"]) -> Float[Tensor, "far n m"]:

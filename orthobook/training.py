@@ -252,10 +252,13 @@ class Training(Iterator[Measurement]):
         Raises
         ------
         ValueError
-            If the configuration is another one. (Networks of another shape raise torch's RuntimeError.)
+            If the configuration, the architecture or its options are others. (Embeddings or classifiers of another
+            shape raise torch's RuntimeError.)
         """
         if state["config"] != asdict(self.config):
             raise ValueError(f"the saved training has the configuration {state['config']}, not {asdict(self.config)}")
+        if len(state["history"]) > self.config.steps:
+            raise ValueError(f"the saved training has {len(state['history'])} steps, more than {self.config.steps}")
         self.net.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._schedule.load_state_dict(state["schedule"])
@@ -317,7 +320,7 @@ def _batches(examples: int, config: TrainingConfig) -> Iterator[Int[Tensor, " ba
     """Yield batches of indices for ever: a fresh random order for each pass, its incomplete last batch left out."""
     generator = torch.Generator().manual_seed(config.seed)
     while True:
-        order = torch.randperm(examples, generator=generator)
+        order = torch.randperm(examples, generator=generator, device="cpu")
         yield from order[: examples - examples % config.batch_size].split(config.batch_size)
 
 

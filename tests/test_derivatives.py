@@ -51,10 +51,98 @@ def test_jacobians_grow_layer_by_layer(generator):
     for depth, J in enumerate(ob.jacobians(net, x), start=1):
         short = network("relu-he", depth=depth)
         short.load_state_dict(
-            {name: value[:depth] if name.startswith("trunk") else value for name, value in net.state_dict().items()}
+            {name: value[:depth] if name.startswith("trunk") else value for name, value in net.named_parameters()}
         )
         torch.testing.assert_close(J, ob.jacobian(short, x))
     assert depth == 5
+
+
+def test_any_map_has_a_jacobian_and_singular_values(generator):
+    """By differentiation, against a closed form, the trunk's own, and a wrapped network's chain of three maps."""
+    W, x = torch.randn(3, 5, generator=generator, dtype=torch.float64), points(generator)
+    linear = torch.nn.Linear(5, 3).double()
+    linear.weight.data = W
+    torch.testing.assert_close(ob.jacobian(linear, x[:, :5]), W.expand(3, 3, 5))
+    net = network("residual")
+    torch.testing.assert_close(ob.singular_values(net.trunk.forward, net.embed(x)), ob.singular_values(net, x))
+    whole = net.classifier.weight @ ob.jacobian(net, x) @ net.embedding.weight
+    torch.testing.assert_close(ob.jacobian(torch.nn.DataParallel(net), x), whole.detach())
+    assert ob.jacobian(linear.float(), x[:, :5].float(), dtype=torch.float32).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("map_", "message"),
+    [
+        (5, "net must be a DeepNetwork, a Trunk or another map of tensors, got int"),
+        (lambda x: (x, x), "the module must return one tensor, got tuple"),
+        (lambda x: torch.ones(1, 3), "the module's output does not depend differentiably on its input"),
+    ],
+)
+def test_what_is_no_differentiable_map_is_an_error(map_, message, generator):
+    with pytest.raises(ValueError, match=message):
+        ob.singular_values(map_, points(generator))
+
+
+@pytest.mark.parametrize("x", [[1.0], torch.ones(2, 3).long(), torch.ones(0, 3), torch.full((1, 3), torch.nan)])
+def test_inputs_of_any_map_are_checked(x):
+    with pytest.raises(ValueError, match="inputs must be"):
+        ob.jacobian(torch.nn.Tanh(), x)
+
+
+@pytest.mark.parametrize("function", [ob.numerical_ranks, ob.singular_value_range, ob.gradient_coherence])
+def test_what_needs_layers_says_so(function, generator):
+    x = points(generator)
+    with pytest.raises(ValueError, match=r"net must be a DeepNetwork or a Trunk, got Linear: .* ob\.singular_values"):
+        function(torch.nn.Linear(20, 20).double(), *[x] * (2 if function is ob.gradient_coherence else 1))
+
+
+@pytest.mark.parametrize("architecture", ["shifted-fold", "tanh-orthogonal", "conv-maxmin"])
+def test_where_the_network_is_not_finite_it_has_no_spectrum(architecture, generator):
+    net, x = network(architecture, depth=5), points(generator)
+    name = next(name for name in net.trunk if name.endswith("bias"))
+    net.trunk[name].data[1, 0] = torch.nan
+    assert ob.jacobian(net, x).isnan().all()
+    for function in (ob.singular_values, ob.numerical_ranks, ob.singular_value_range):
+        with pytest.raises(ValueError, match="the Jacobian at input 0 is not finite"):
+            function(net, x)
+
+
+def test_a_jacobian_that_overflows_is_one_sentence(generator):
+    net = network("residual", depth=300, branch_scale=50.0)
+    for function in (ob.singular_values, ob.singular_value_range):
+        with pytest.raises(ValueError, match=r"the Jacobian at input 0 is not finite.* overflow"):
+            function(net, 1e6 * points(generator))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.complex64, "float64"])
+def test_jacobians_are_computed_in_single_or_double_precision(dtype, generator):
+    with pytest.raises(ValueError, match=r"are computed in torch\.float32 or torch\.float64, got .*: give dtype"):
+        ob.singular_values(network("linear"), points(generator), dtype=dtype)
+
+
+def test_a_network_in_half_precision_is_measured_in_another(generator):
+    net, x = network("shifted-fold").bfloat16(), points(generator).bfloat16()
+    with pytest.raises(ValueError, match=r"got torch\.bfloat16: give dtype"):
+        ob.singular_values(net, x)
+    assert (ob.singular_values(net, x, dtype=torch.float64) - 1).abs().max() < 0.2  # its weights have three digits
+
+
+def test_inference_mode_changes_nothing(generator):
+    outside, x, labels = network("shifted-fold"), points(generator), torch.tensor([0, 1, 2])
+    expected = ob.gradient_norms(outside, x, labels), ob.singular_value_range(outside, x)
+    with torch.inference_mode():
+        for net in (outside, network("shifted-fold")):
+            found = ob.gradient_norms(net, x.clone(), labels), ob.singular_value_range(net, x.clone())
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other)
+
+
+def test_autocast_changes_no_gradient_norm(generator):
+    net, x = network("shifted-fold", dtype=torch.float32), points(generator, torch.float32)
+    labels = torch.tensor([0, 1, 2])
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = ob.gradient_norms(net, x, labels)
+    assert torch.equal(inside, ob.gradient_norms(net, x, labels))
 
 
 def test_singular_values_descend_and_match_the_spectrum(generator):

@@ -180,10 +180,49 @@ def test_an_unusable_store_is_noticed_before_the_training(monkeypatch):
     monkeypatch.setattr(execution, "execute", None)
     Path("folder.jsonl").mkdir()
     Path("broken.jsonl").write_text("no record\n")
-    for store, message in (("folder.jsonl/", "is a directory"), ("broken.jsonl", "line 1: this is no JSON")):
+    Path("text.jsonl").write_text("no record")
+    stores = [("folder.jsonl/", "is a directory"), ("broken.jsonl", "line 1: this is no JSON")]
+    for store, message in (*stores, ("text.jsonl", "text.jsonl is no store of records")):
         result = orthobook("train", "shifted-fold", *SMALL, "--store", store)
         assert result.exit_code in (1, 2)
         assert message in result.output
+
+
+def test_a_record_that_cannot_be_stored_is_printed(monkeypatch):
+    def full(store, record):
+        raise OSError("could not store a record")
+
+    monkeypatch.setattr(Store, "append", full)
+    result = orthobook("train", "shifted-fold", *SMALL, "--store", "mine.jsonl")
+    assert result.exit_code == 1
+    assert Record.from_json(result.stdout).run == run()
+    assert "could not store a record" in result.stderr
+
+
+def test_a_line_that_is_no_record_is_named_and_the_rest_is_shown():
+    made = Record.from_json(orthobook("train", "shifted-fold", *SMALL).stdout)
+    Path("mine.jsonl").write_text(f"{made.to_json()}\nnonsense\n")
+    shown = orthobook("results", "show", "verification", "--store", "mine.jsonl")
+    assert shown.exit_code == 0
+    assert "Warning: mine.jsonl, line 2: this is no JSON" in shown.stderr
+    again = orthobook("train", "shifted-fold", *SMALL, "--store", "mine.jsonl")
+    assert again.exit_code == 1
+    assert "mine.jsonl, line 2" in again.stderr
+
+
+def test_a_redirect_is_in_utf_8_whatever_the_code_page():
+    """As on Windows: cp1252 has no σ."""
+    words = [sys.executable, "-m", "orthobook", "results", "claims"]
+    printed = subprocess.run(words, env=environment() | {"PYTHONIOENCODING": "cp1252"}, capture_output=True)
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.decode("utf-8").splitlines() == orthobook("results", "claims").stdout.splitlines()
+
+
+def test_spaces_after_commas_are_left_out():
+    words = ["-g", "architecture=absolute, linear", "-g", "depth=1, 2", "-g", "width=4", "-g", "steps=1"]
+    result = orthobook("sweep", *words, "--store", "s.jsonl", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert len(Store("s.jsonl").records()) == 4
 
 
 def test_an_interruption_that_could_not_be_saved_says_so(monkeypatch):
@@ -202,6 +241,9 @@ def test_an_interruption_that_could_not_be_saved_says_so(monkeypatch):
         (["train", "resnet", "--depth", 3], "unknown architecture 'resnet'; allowed: linear, absolute"),
         (["train", "absolute"], "Missing option '--depth'"),
         (["train", "absolute", "--depth", 0], "depth must be a whole number of at least 1, got 0"),
+        (["train", "absolute", "--depth", 3, "--threads", 100_000_000], "100000000 is not in the range 1<=x<="),
+        (["train", "conv-maxmin", "--depth", 2, "--width", 4, "-o", "downsampling=1000000000"], "a multiple of 2^100"),
+        (["results", "verify", "verification", "--longest", "-1"], "-1.0 is not in the range x>=0"),
         (["train", "absolute", "--depth", 3, "--device", "tpu"], "unknown device 'tpu'; allowed: 'cpu', 'cuda', 'mps'"),
         (["train", "absolute", "--depth", 3, "--data", "imagenet"], "'imagenet' is not one of"),
         (["train", "absolute", "--depth", 3, "--mode", "strict"], "'strict' is not one of"),

@@ -19,6 +19,7 @@ from small_networks import (
     network,
     scatter_,
 )
+from torch import nn
 
 import orthobook as ob
 from orthobook.layers import activations, feedforward, residual
@@ -81,7 +82,13 @@ def test_exact_where_layers_are_rectangular(architecture, width, depth, precisio
 @pytest.mark.parametrize("depth", [1, 10, 100, 1000])
 @pytest.mark.parametrize("architecture", BASELINES)
 def test_baselines_fail_the_same_test(architecture, depth, precision, generator):
-    assert deviation(network(architecture, depth, 33, precision.dtype), generator) > 0.1
+    net = scatter_(network(architecture, depth, 33, precision.dtype), generator)
+    x = torch.randn(2, net.inputs, generator=generator, dtype=torch.float64).to(net.dtype)
+    J = ob.jacobian(net, x)
+    if not J.isfinite().all():  # a product that overflows has no spectrum
+        assert (architecture, depth, precision.dtype) == ("rezero", 1000, torch.float32)
+        return
+    assert (ob.singular_values(net, x) - 1).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("architecture", EXACT)
@@ -232,6 +239,42 @@ def test_a_network_can_be_copied_saved_and_loaded(tmp_path, generator):
     assert torch.equal(other(x.to(other.device)).cpu(), net(x))
     assert torch.equal(copy.deepcopy(net)(x), net(x))
     assert "partial-fold, depth=3, width=8" in repr(net)
+
+
+@pytest.mark.parametrize("before", [{}, {"threshold": 1.0}, {"architecture": "absolute"}], ids=str)
+def test_a_state_knows_whose_it_is(before):
+    """Nothing is loaded of another's, the embedding included; one that says nothing may be loaded."""
+    sizes = {"depth": 3, "width": 8, "inputs": 20, "classes": 4}
+    other = ob.build(**{"architecture": "shifted-fold", "seed": 1} | sizes | before)
+    net = ob.build("shifted-fold", **sizes)
+    start = net.embedding.weight.clone()
+    if not before:
+        net.load_state_dict(other.state_dict())
+        assert torch.equal(net.trunk["weight"], other.trunk["weight"])
+        return
+    for module, state in ((net, other.state_dict()), (net.trunk, other.trunk.state_dict())):
+        with pytest.raises(ValueError, match=r"this state is that of a trunk .*, depth=3, width=8, and the trunk here"):
+            module.load_state_dict(state)
+    assert torch.equal(net.embedding.weight, start)
+    net.load_state_dict(dict(other.named_parameters()))
+    assert torch.equal(net.embedding.weight, other.embedding.weight)
+
+
+@pytest.mark.parametrize("architecture", ob.architectures())
+def test_parameters_are_contiguous(architecture, generator):
+    """As optimisers that make one vector of them and formats that store them need it, at the start and after a step."""
+    net = network(architecture)
+    vector = nn.utils.parameters_to_vector(net.parameters())
+    nn.utils.vector_to_parameters(vector + 0.01 * torch.randn(vector.shape, generator=generator), net.parameters())
+    net.retract_()
+    assert all(value.is_contiguous() for value in net.state_dict().values())
+
+
+def test_another_head_is_one_s_own_affair(generator):
+    net, x = network("shifted-fold"), torch.randn(6, 20, generator=generator, dtype=torch.float64)
+    net.classifier = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 10)).double()
+    assert net(x).shape == (6, 10)
+    assert (ob.singular_values(net, x) - 1).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("architecture", ob.architectures())

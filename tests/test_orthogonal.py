@@ -168,9 +168,33 @@ def test_retract_refuses_what_is_not_finite(value):
         retract(stack)
 
 
+@pytest.mark.parametrize("function", [retract, orthogonality_error])
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        (1j * torch.eye(2), r"must be torch\.float32 or torch\.float64, got torch\.complex64"),
+        (torch.eye(2).half(), r"must be torch\.float32 or torch\.float64, got torch\.float16"),
+        (torch.eye(2).long(), r"must be torch\.float32 or torch\.float64, got torch\.int64"),
+        (torch.eye(2, device="meta"), r"a tensor \(\.\.\., n, m\), got \(2, 2\) meta"),
+        (torch.eye(2).to_sparse(), r"a tensor \(\.\.\., n, m\), got \(2, 2\) torch\.sparse_coo"),
+        ([[1.0]], r"a tensor \(\.\.\., n, m\), got list"),
+    ],
+    ids=str,
+)
+def test_what_is_no_stack_of_real_matrices_is_refused(function, stack, message):
+    with pytest.raises(ValueError, match=message):
+        function(stack)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.float16, torch.complex64])
+def test_haar_draws_in_single_or_double_precision(dtype):
+    with pytest.raises(ValueError, match=r"dtype must be torch\.float32 or torch\.float64, got"):
+        haar(2, 2, dtype=dtype)
+
+
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5), (4,), ()])
 def test_retract_refuses_what_has_no_orthonormal_columns(shape):
-    with pytest.raises(ValueError, match=r"shape \(..., n, m\) with n ≥ m, got \("):
+    with pytest.raises(ValueError, match=r"\(\.\.\., n, m\).*, got \("):
         retract(torch.ones(shape))
 
 

@@ -309,3 +309,19 @@ def test_progress_bar_shows_and_hides(environment, progress, shown, monkeypatch,
     net = ob.build("linear", depth=1, width=4, inputs=784, classes=10, device="cpu")
     list(ob.train(net, ob.load("fashion-mnist-small"), ob.TrainingConfig(steps=3), progress=progress))
     assert ("linear, constrained" in capsys.readouterr().err) == shown
+
+
+def test_a_training_of_another_architecture_is_refused():
+    """Though all shapes are the same."""
+    data = ob.load("fashion-mnist-small")
+    config = ob.TrainingConfig(steps=3, batch_size=8)
+    one, other = (
+        ob.Training(ob.build(name, depth=2, width=4, inputs=784, classes=10), data, config)
+        for name in ("shifted-fold", "absolute")
+    )
+    next(one)
+    with pytest.raises(ValueError, match=r"of a trunk ShiftedFold\(threshold=3\.0\), .* the trunk here is Absolute"):
+        other.load_state_dict(one.state_dict())
+    state = one.state_dict()
+    with pytest.raises(ValueError, match="the saved training has 4 steps, more than 3"):
+        one.load_state_dict(state | {"history": state["history"] * 4})

@@ -144,10 +144,14 @@ def test_copies_compute_the_same_and_share_nothing(architecture, way, generator)
 
 
 def test_names_of_parameters_are_those_of_a_dictionary():
-    assert list(trunk("shifted-fold").state_dict()) == ["bias", "weight"]
+    assert list(dict(trunk("shifted-fold").named_parameters())) == ["bias", "weight"]
     model = TwoTrunks()
     expected = {"read.weight", "read.bias", "first.weight", "first.bias", "second.frame", "second.bias"}
-    assert set(model.state_dict()) == expected | {"write.weight", "write.bias"}
+    assert {name for name, _ in model.named_parameters()} == expected | {"write.weight", "write.bias"}
+    assert set(model.state_dict()) - {name for name, _ in model.named_parameters()} == {
+        "first._extra_state",  # whose they are
+        "second._extra_state",
+    }
     net = trunk("modified-residual")
     assert torch.equal(net["frame"], net.frame)
 
@@ -282,7 +286,7 @@ def test_states_that_do_not_fit_are_named(architecture, x, message):
 def test_what_is_measured_is_a_trunk_at_a_batch(generator):
     model, x = TwoTrunks(), torch.randn(2, 3, 8, generator=generator)
     with pytest.raises(ValueError, match="net must be a DeepNetwork or a Trunk, got TwoTrunks: give the trunk inside"):
-        ob.singular_values(model, x[0])
+        ob.numerical_ranks(model, x[0])
     with pytest.raises(ValueError, match=r"got \(2, 3, 8\); x\.flatten\(0, -2\) makes one batch"):
         ob.jacobian(model.first, x)
     assert ob.jacobian(model.first.retract_(), x.flatten(0, -2)).shape == (6, 8, 8)

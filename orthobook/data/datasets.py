@@ -168,7 +168,7 @@ class Dataset:
         size = len(self.train)
         if whole_number("examples", examples, least=1) >= size:
             raise ValueError(f"examples must be below the {size} training examples, got {examples}")
-        order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(0), device="cpu")
         kept, held = (
             Split(self.train.images[rows], self.train.labels[rows]) for rows in order.split([size - examples, examples])
         )

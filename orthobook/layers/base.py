@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from orthobook._checks import described
 from orthobook.layers._stacked import parts
 from orthobook.orthogonal import haar, retract
 
@@ -232,13 +233,13 @@ class Block(ABC):
 
 def gaussian(*shape: int, variance: float, generator: torch.Generator, dtype: torch.dtype) -> Float[Tensor, "*shape"]:
     """Draw independent Gaussian entries in float64, so that a seed means the same network in every precision."""
-    return (torch.randn(shape, generator=generator, dtype=torch.float64) * math.sqrt(variance)).to(dtype)
+    return (torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu") * math.sqrt(variance)).to(dtype)
 
 
 def linear(weight: Float[Tensor, "outputs inputs"]) -> nn.Linear:
     """Return the linear map of a matrix, with biases of 0; a plain nn.Linear would draw from the global generator."""
     module = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    module.weight, module.bias = nn.Parameter(weight), nn.Parameter(weight.new_zeros(len(weight)))
+    module.weight, module.bias = nn.Parameter(weight.contiguous()), nn.Parameter(weight.new_zeros(len(weight)))
     return module
 
 
@@ -248,11 +249,6 @@ def semi_orthogonal(
     """Draw a multiple of a Haar frame that takes inputs of mean square 1 to outputs of mean square about 1."""
     rectangle = haar(max(outputs, inputs), min(outputs, inputs), generator=generator, dtype=dtype)
     return max(1.0, math.sqrt(outputs / inputs)) * (rectangle.mT if outputs < inputs else rectangle)
-
-
-def described(x: object) -> str:
-    """Return the shape of a tensor, or the type of anything else, for a message."""
-    return str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
 
 
 def resolve_folds(folds: int | None, width: int, default: int) -> int:

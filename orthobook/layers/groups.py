@@ -111,7 +111,7 @@ class GroupSort(Feedforward):
     def creases(self, reach: float, *, weight: Matrix, bias: Bias) -> Hyperplanes:
         """Return the hyperplanes z_i = z_j of all pairs within a group."""
         pairs = list(itertools.combinations(range(self.size), 2))
-        first, second = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).unbind(-1)
+        first, second = torch.tensor(pairs, dtype=torch.long, device=weight.device).reshape(-1, 2).unbind(-1)
         weights, biases = weight.unflatten(0, (-1, self.size)), bias.unflatten(0, (-1, self.size))
         normals = (weights[:, first] - weights[:, second]).flatten(0, 1)
         return within_reach(reach, normals, (biases[:, first] - biases[:, second]).flatten())

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from orthobook._checks import finite_number, whole_number
+from orthobook._checks import described, finite_number, whole_number
 from orthobook.layers import activations
 from orthobook.layers.base import (
     Bias,
@@ -35,7 +35,6 @@ from orthobook.layers.base import (
     Kind,
     Parameters,
     Tangents,
-    described,
     gaussian,
     reflection_bounds,
     register,
@@ -195,12 +194,13 @@ class Convolutional(Block):
                 "layers on images need inputs=(height, width) or (colours, height, width), "
                 f"got {inputs[0] if len(inputs) == 1 else inputs}"
             )
-        factor = 2**self.downsampling
+        halved = self.downsampling
+        factor = 2 ** min(halved, max(inputs).bit_length())  # a larger one divides none of the sizes
         for name, size in zip(("height", "width"), inputs[-2:], strict=True):
             if size % factor:
                 raise ValueError(
-                    f"the image's {name} must be a multiple of {factor} to be halved {self.downsampling} times, "
-                    f"got {size}"
+                    f"the image's {name} must be a multiple of {factor if halved < 64 else f'2^{halved}'} to be "
+                    f"halved {halved} times, got {size}"
                 )
         return inputs[-2] // factor, inputs[-1] // factor, width
 

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,7 @@ from orthobook.training import Training
 
 __all__ = ["deferred_interrupts", "load", "save"]
 
-FORMAT = 1
+FORMAT = 2  # in 1 a network did not say whose it is
 """Version of a checkpoint's layout."""
 
 
@@ -63,8 +64,12 @@ def load(path: Path, run: Run) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the sums
+            if (part := archive.testzip()) is not None:
+                raise ValueError(f"the sum of {part} is another")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found, other = state["format"], state["run"]
+        found, other = state["format"], dict(state["run"])
+        _ = state["training"]["history"], state["milestones"][0]["step"]
     except Exception as error:  # torch raises whatever it stumbles over
         raise ValueError(f"{path} is no checkpoint, or a damaged one: {type(error).__name__}: {error}") from error
     if found != FORMAT:

@@ -152,7 +152,7 @@ def _multiplications(net: DeepNetwork) -> int:
     """Return the multiplications of one example's forward pass, those of matrix products and convolutions."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        net(torch.zeros(1, net.inputs, dtype=net.dtype))
+        net(torch.zeros(1, net.inputs, dtype=net.dtype, device=net.device))
     return counter.get_total_flops() // 2  # it counts a multiplication and an addition
 
 
@@ -182,9 +182,11 @@ def _curve(history: list[Measurement], steps: int) -> list[float]:
 
 def _rounded(value: Any) -> Any:
     """Return nested results with floats of nine significant digits, and None for those that are not finite."""
+    if hasattr(value, "tolist"):  # of NumPy or torch
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None

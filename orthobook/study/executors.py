@@ -16,7 +16,6 @@ from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
     Executor,
-    Future,
     ProcessPoolExecutor,
     as_completed,
     wait,
@@ -55,26 +54,26 @@ def in_processes(runs: Iterable[Run], task: Task, workers: int) -> Records:
     than there are processes, and those that were are tried once more, each alone.
     """
     waiting = iter(runs)
-    suspects: list[Run] = []
-    while True:
-        active: dict[Future[Record[Run]], Run] = {}
+    while first := list(itertools.islice(waiting, workers)):
+        suspects: list[Run] = []
         with _pool(workers) as pool:
-            while not suspects:
-                for run in itertools.islice(waiting, workers - len(active)):
-                    active[pool.submit(task, run)] = run
-                if not active:
-                    return
+            active = {pool.submit(task, run): run for run in first}
+            while active and not suspects:
                 for future in wait(active, return_when=FIRST_COMPLETED).done:
                     run = active.pop(future)
                     try:
                         yield future.result()
                     except BrokenExecutor:
                         suspects.append(run)
+                for run in () if suspects else itertools.islice(waiting, workers - len(active)):
+                    try:
+                        active[pool.submit(task, run)] = run
+                    except BrokenExecutor:
+                        suspects.append(run)
         for run in (*suspects, *active.values()):
             with _pool(1) as pool:
                 error = (future := pool.submit(task, run)).exception()
                 yield future.result() if error is None else _failed(run, error)
-        suspects = []
 
 
 def _failed(run: Run, error: BaseException) -> Record[Run]:

@@ -74,7 +74,7 @@ def measure(net: DeepNetwork, data: Dataset, split: Split) -> dict[str, Any]:
     found |= dict.fromkeys(("certified", "mean_radius", "broken", "looseness"))
     if certifiable:
         loose = (distance / radius)[radius > 0]
-        quantiles = torch.quantile(loose, torch.tensor(QUANTILES, dtype=loose.dtype), interpolation="lower")
+        quantiles = torch.quantile(loose, loose.new_tensor(QUANTILES), interpolation="lower")
         found |= {"certified": _above(radius), "mean_radius": radius.mean().item(), "looseness": quantiles.tolist()}
         found |= {"broken": int((inside | (distance < radius)).sum())}
         found["first"]["radius"] = radius[:FIRST].tolist()

@@ -1,8 +1,9 @@
 """What was done and what came of it.
 
-    Run          one training: everything that decides its result
-    Benchmark    one measurement of speed: its name and its options
-    Record       a run or a benchmark with its outcome and its birth certificate: versions, source, device, date
+    Run             one training: everything that decides its result
+    Benchmark       one measurement of speed: its name and its options
+    Unregistered    one training of an architecture that is not registered here
+    Record          one of these with its outcome and its birth certificate: versions, source, device, date
 
 A record is one line of JSON. Its key is the hash of the run as it is stored, so that damage shows. What a run *is*,
 the package of today says: fields and options that a stored run lacks have their defaults.
@@ -25,14 +26,17 @@ import torch
 from orthobook import __version__
 from orthobook._checks import whole_number
 from orthobook.data import Dataset, data_sets
-from orthobook.layers.base import block
+from orthobook.layers.base import architectures, block
 from orthobook.networks import DeepNetwork, build
 from orthobook.training import Mode, TrainingConfig
 
-__all__ = ["Benchmark", "Record", "Run"]
+__all__ = ["HEAD", "Benchmark", "Record", "Run", "Unregistered"]
 
 FORMAT = 1
 """Version of a record's layout. A record of another one is refused, not guessed at."""
+
+HEAD = f'{{"format": {FORMAT}, "key": "'.encode()
+"""What a line of this format begins with."""
 
 Judge = Literal["test", "validation"]
 Measure = Literal["none", "robustness"]
@@ -142,6 +146,23 @@ class Benchmark:
         return _key(asdict(self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unregistered:
+    """A stored run of an architecture that is not registered here: kept as it is, and shown by its name."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's name."""
+        return str(self.values["architecture"])
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The key under which it is stored."""
+        return _key(self.values)
+
+
 def _key(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -153,7 +174,7 @@ def _exact_type(option: Field[Any], value: Any) -> Any:
     return int(value) if "int" in str(option.type) and isinstance(value, Integral) else value
 
 
-Job = TypeVar("Job", Run, Benchmark)
+Job = TypeVar("Job", Run, Benchmark, Unregistered)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,8 +193,19 @@ class Record(Generic[Job]):
         return float(self.result["accuracy"]) if "accuracy" in self.result else math.nan
 
     def to_json(self) -> str:
-        """Return the record as one line of JSON."""
-        return json.dumps({"format": FORMAT, "key": self.run.key, **asdict(self)}, allow_nan=False, ensure_ascii=False)
+        """Return the record as one line of JSON; NumPy's and torch's numbers and arrays become numbers and lists.
+
+        Raises
+        ------
+        ValueError
+            If the record holds what JSON has no word for; nan and infinite numbers are among that.
+        """
+        values = {"format": FORMAT, "key": self.run.key} | {of.name: getattr(self, of.name) for of in fields(self)}
+        values["run"] = self.run.values if isinstance(self.run, Unregistered) else asdict(self.run)
+        try:
+            return json.dumps(values, allow_nan=False, ensure_ascii=False, default=_plain)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"this record of {self.run.key} cannot be stored: {error}") from error
 
     @classmethod
     def from_json(cls, line: str) -> Record[Any]:
@@ -185,28 +217,60 @@ class Record(Generic[Job]):
             If it is none, is damaged, or was written by another version of the package than can be read.
         """
         values = _parsed(line)
-        try:
-            run, key = values["run"], values["key"]
-            if key != _key(run):
-                raise ValueError(
-                    f"this record is damaged: its key is {key!r}, but what is stored has key {_key(run)!r}"
-                )
-            made: Any = Benchmark(**run) if "benchmark" in run else Run(**run)
-            record = Record(run=made, **{name: values[name] for name in ("status", "reason", "result", "birth")})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"this record lacks a field or has one that orthobook {__version__} does not know: {error}"
-            ) from error
-        if record.status not in get_args(Status):
-            raise ValueError(f"a status is one of {', '.join(get_args(Status))}, this record's is {record.status!r}")
-        return record
+        for name, kind in _KINDS.items():
+            if not isinstance(values.get(name), kind):
+                what = {dict: "an object", str: "a string"}[kind]
+                raise ValueError(f"{name!r} of a record is {what}, this record's is {values.get(name)!r:.40}")
+        if values["status"] not in get_args(Status):
+            allowed = ", ".join(get_args(Status))
+            raise ValueError(f"a status is one of {allowed}, this record's is {values['status']!r}")
+        if not isinstance(values["result"].get("accuracy", 0.0), Real):
+            raise ValueError(f"an accuracy is a number, this record's is {values['result']['accuracy']!r:.40}")
+        made = _job(values["run"], values["key"])
+        return Record(run=made, **{name: values[name] for name in ("status", "reason", "result", "birth")})
+
+
+_KINDS = {"key": str, "run": dict, "status": str, "reason": str, "result": dict, "birth": dict}
+
+
+def _job(run: dict[str, Any], key: str) -> Any:
+    """Return what was run, from its stored fields; ValueError if they are damaged or of another version."""
+    if key != (found := _key(run)):
+        raise ValueError(f"this record is damaged: its key is {key!r}, but what is stored has key {found!r}")
+    name = run.get("architecture")
+    try:
+        if "benchmark" in run:
+            return Benchmark(**run)
+        if isinstance(name, str) and name not in architectures():
+            return Unregistered(values=run)
+        made = Run(**run)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"this record lacks a field or has one that orthobook {__version__} does not know: {error}"
+        ) from error
+    if vars(made) == run:  # nothing was added since
+        made.__dict__["key"] = key
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or an array of NumPy or torch as numbers and lists; TypeError for anything else."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no number, text, list or dictionary: {value!r:.40}")
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"this is no JSON: it has no number {word}")
 
 
 def _parsed(line: str) -> dict[str, Any]:
     """Return what a line of JSON holds, if that is a record of the format that can be read."""
     try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
+        values = json.loads(line, parse_constant=_no_number)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"this is no JSON: {error}") from error
     found = values.get("format") if isinstance(values, dict) else None
     if found != FORMAT:

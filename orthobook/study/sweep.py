@@ -142,7 +142,8 @@ def _sweep(
     workers: int,
     progress: bool,
 ) -> Iterator[Record[Run]]:
-    missing = [run for run in wanted.values() if not store.holds(run)]
+    held = {record.run.key for record in store.records() if record.status != "failed"}
+    missing = [run for key, run in wanted.items() if key not in held]
     task = functools.partial(execute_on_one_thread, device=device)
     if executor is None:
         # another sweep of the same store may have done a run by the time its turn comes
@@ -156,7 +157,12 @@ def _sweep(
         tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc="runs", disable=hidden) as bar,
     ):
         for record in results:
-            if store.append(record):  # another sweep may have been faster
+            try:
+                new = store.append(record)  # another sweep may have been faster
+            except OSError:
+                yield record  # so that it is not lost, if its user looks at it
+                raise
+            if new:
                 yield record
             unfinished += record.status != "finished"
             bar.update()

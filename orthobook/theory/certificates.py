@@ -27,10 +27,12 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
+from torch.nn.utils import parametrize
 
-from orthobook._checks import class_labels, finite_number, whole_number
+from orthobook._checks import class_labels, finite_number, seeded, whole_number
 from orthobook.layers.images import ImageEmbedding
-from orthobook.networks import DeepNetwork
+from orthobook.networks import DeepNetwork, Trunk, differentiable
 from orthobook.orthogonal import full_precision
 
 __all__ = ["attack", "certified_radius", "lipschitz_bound", "smallest_perturbation"]
@@ -49,20 +51,47 @@ def check_network(net: object) -> None:
     """Raise ValueError unless net is a deep network with finite parameters."""
     if not isinstance(net, DeepNetwork):
         raise ValueError(f"net must be a DeepNetwork, as ob.build returns, got {type(net).__name__}")
-    if not all(parameter.isfinite().all() for parameter in net.parameters()):
+    if not all(parameter.detach().isfinite().all() for parameter in net.parameters()):
         raise ValueError("the network's parameters must be finite, but hold nan or inf")
 
 
+@torch.no_grad()
+def readable(net: DeepNetwork) -> DeepNetwork:
+    """Return a copy that computes what its weights say; ValueError if the network may compute something else.
+
+    Parametrised weights are there as their parametrisations make them in the mode ``eval()``.
+    """
+    check_network(net)
+    if module_hooks._global_forward_hooks or module_hooks._global_forward_pre_hooks:
+        raise ValueError("there are forward hooks for all modules, which a Lipschitz bound cannot count: remove them")
+    for part, module in net.named_modules():
+        what = f"{part or 'network'} {type(module).__name__}"
+        if module._forward_hooks or module._forward_pre_hooks:  # pruning and the older spectral_norm are among these
+            raise ValueError(f"the {what} has forward hooks, which a Lipschitz bound cannot count: remove them")
+        if own := [name for name in vars(module) if callable(getattr(type(module), name, None))]:
+            raise ValueError(f"the {what} has a {own[0]} of its own, which a Lipschitz bound cannot count")
+    plain = copy.deepcopy(net).eval()
+    for module in list(plain.modules()):
+        if parametrize.is_parametrized(module):  # torch's own way to remove them would change the original's class, too
+            names = [name for name, _ in module.get_submodule("parametrizations").named_children()]
+            weights = {name: getattr(module, name).detach().clone() for name in names}
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, weight in weights.items():
+                module.register_parameter(name, nn.Parameter(weight))
+    check_known("network", plain, DeepNetwork)
+    check_known("trunk", plain.trunk, Trunk)
+    return plain
+
+
 def check_known(part: str, module: nn.Module, *known: type[nn.Module]) -> None:
-    """Raise ValueError unless a part of a network does what one of the known classes does, whose weights tell all."""
-    forward = getattr(module.forward, "__func__", None)  # none where an instance was given another
-    if forward not in [vars(kind)["forward"] for kind in known]:
+    """Raise ValueError unless a part of a network is of a class whose weights tell all; a subclass may do more."""
+    if type(module) not in known:
         raise ValueError(f"the {part} {type(module).__name__} has no proven Lipschitz bound")
 
 
 def layer_bounds(net: DeepNetwork) -> Float[Tensor, " depth"]:
-    """Return the bounds Γ_l of the trunk's layers, float64, on the CPU, rounded up; errors as in `lipschitz_bound`."""
-    check_network(net)
+    """Return the bounds Γ_l of a readable network's layers, float64, on the CPU, rounded up."""
     stacks = {name: stack.detach().cpu().double() for name, stack in net.trunk.items()}
     try:
         bounds = net.block.lipschitz(stacks)
@@ -82,9 +111,10 @@ def lipschitz_bound(net: DeepNetwork) -> float:
     Raises
     ------
     ValueError
-        If the kind of layer states no Lipschitz bound, as those of the baselines do not, or a parameter is not finite.
+        If the kind of layer states no Lipschitz bound, as those of the baselines do not, a parameter is not finite, or
+        hooks or methods of its own may make the network compute something else than its weights say.
     """
-    return product(layer_bounds(net))
+    return product(layer_bounds(readable(net)))
 
 
 def product(bounds: Float[Tensor, " depth"]) -> float:
@@ -98,7 +128,7 @@ def product(bounds: Float[Tensor, " depth"]) -> float:
 def embedding_norm(net: DeepNetwork) -> float:
     """Return ‖E‖₂, rounded up; ValueError if the embedding is no linear map that is known."""
     check_known("embedding", net.embedding, nn.Linear, ImageEmbedding)  # space to depth is an isometry
-    weight = net.embedding.get_parameter("weight").detach().cpu().double()
+    weight = net.embedding.get_parameter("weight").cpu().double()
     return torch.linalg.matrix_norm(weight, 2).item() * (1 + 1000 * max(weight.shape) * EPSILON)
 
 
@@ -128,17 +158,17 @@ def certified_radius(
     Raises
     ------
     ValueError
-        If the trunk has no Lipschitz bound, embedding or classifier are not plain linear maps, a parameter or an input
-        is not finite, the inputs have another shape or dtype than the network's, or the labels are not (batch,) whole
-        numbers from 0 to classes − 1.
+        If the trunk has no Lipschitz bound, embedding or classifier are not plain linear maps, hooks or methods of its
+        own may make the network compute something else, a parameter or an input is not finite, the inputs have another
+        shape or dtype than the network's, or the labels are not (batch,) whole numbers from 0 to classes − 1.
 
     Notes
     -----
     The radius of Anil, Lucas and Grosse (2019) and Li et al. (2019), with the norms of embedding and classifier in it.
     It knows nothing of x but the logits, so most decision boundaries are farther away.
     """
+    net = readable(net)
     bounds = layer_bounds(net)
-    check_known("network", net, DeepNetwork)
     check_known("classifier", net.classifier, nn.Linear)
     reach = max(product(bounds) * embedding_norm(net), LEAST)
     logits, size = _logits(net, x)
@@ -150,7 +180,7 @@ def certified_radius(
     apart = (differences.norm(dim=2).clamp(min=LEAST) * differences.any(dim=2))[
         predicted
     ]  # (batch, classes): ‖w_y − w_j‖
-    rivals = torch.arange(net.classes) != predicted[:, None]
+    rivals = torch.arange(net.classes, device="cpu") != predicted[:, None]
 
     def move(margins: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
         """Return how far the last state must move at least until a margin is used up."""
@@ -227,6 +257,7 @@ def _largest(tensor: Tensor | None) -> float:
 # --- the attack ---
 
 
+@torch.inference_mode(False)
 def attack(
     net: DeepNetwork,
     x: Float[Tensor, "batch inputs"],
@@ -275,14 +306,16 @@ def attack(
         If an argument is out of range, a parameter or an input is not finite, an input is outside the box, or there is
         a single class.
     """
+    check_network(net)
+    net = differentiable(net)
     x, labels, radius, room = _checked(net, x, labels, radius, box)
     whole_number("steps", steps, least=1)
-    generator = torch.Generator().manual_seed(whole_number("seed", seed, least=0))
+    generator = seeded(seed)
     rivals = _rivals(net, x, labels)
     best, least = torch.zeros_like(x), torch.full_like(radius, torch.inf)
     for restart in range(whole_number("restarts", restarts, least=1)):
         rival = rivals[:, restart % rivals.shape[1]]
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x) * bool(restart)
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float64, device="cpu").to(x) * bool(restart)
         change = _project(_unit(noise) * radius[:, None], radius, room)
         for step in range(steps + 1):
             lead, gradient = _lead(net, x, change, labels, rival)
@@ -293,6 +326,7 @@ def attack(
     return best
 
 
+@torch.inference_mode(False)
 def smallest_perturbation(
     net: DeepNetwork,
     x: Float[Tensor, "batch inputs"],
@@ -333,9 +367,9 @@ def smallest_perturbation(
     x, labels, *_ = _checked(net, x, labels, limit, box)
     exact = in_float64(net)
     right = (~wrong(exact, x, 0.0, labels)).nonzero().squeeze(1)
-    distance = torch.zeros(len(x), dtype=torch.float64)
+    distance = torch.zeros(len(x), dtype=torch.float64, device="cpu")
     x, labels = x[right.to(x.device)], labels[right.to(x.device)]
-    low, high = torch.zeros(len(right)).double(), torch.full((len(right),), limit).double()
+    low, high = (distance.new_full((len(right),), length) for length in (0.0, limit))
     shortest = torch.full_like(high, torch.inf)
     for _ in range(rounds):
         radius = (low + high) / 2
@@ -356,7 +390,7 @@ def wrong(
     labels: Int[Tensor, " batch"],
 ) -> Bool[Tensor, " batch"]:
     """Return whether a network in float64 predicts another class than the label at x + change, on the CPU."""
-    change = torch.as_tensor(change).to(exact.device, torch.float64)
+    change = torch.as_tensor(change, dtype=torch.float64, device=exact.device)
     with full_precision(exact.device):
         return exact(x.to(exact.device, torch.float64) + change).argmax(dim=1).cpu() != labels.cpu()
 
@@ -373,6 +407,7 @@ def _shortened(
     return high * change
 
 
+@torch.no_grad()
 def check_inputs(net: DeepNetwork, x: Float[Tensor, "batch inputs"]) -> None:
     """Raise ValueError unless x is a batch of finite inputs of the network."""
     net.embed(x[:1] if isinstance(x, Tensor) and x.ndim else x)
@@ -397,13 +432,13 @@ def _checked(
     if net.classes == 1:
         raise ValueError("an attack needs at least 2 classes, got 1")
     radii = _radii(radius, examples=len(x))
-    x, room = x.to(net.device), None
+    x, room = x.to(net.device, copy=x.is_inference()), None
     if box is not None:
         low, high = _limits(box)
         if len(x) and not low <= x.min() <= x.max() <= high:
             raise ValueError(f"inputs must lie in the box {box}, got {x.min().item()} … {x.max().item()}")
         room = _room(x, low, high)
-    return x, labels.to(net.device), radii.expand(len(x)).to(net.device, net.dtype), room
+    return x, labels.to(net.device, copy=labels.is_inference()), radii.expand(len(x)).to(net.device, net.dtype), room
 
 
 def _plain(value: Any) -> Any:
@@ -420,7 +455,7 @@ def _radii(radius: Any, *, examples: int) -> Float[Tensor, "*batch"]:
     tensor = isinstance(radius, Tensor) and not radius.is_complex() and radius.dtype != torch.bool
     if not (tensor or _number(radius)):
         raise ValueError(f"radius must be a number or {examples} numbers, got {radius!r}")
-    radii = torch.as_tensor(radius, dtype=torch.float64).detach()
+    radii = torch.as_tensor(radius, dtype=torch.float64, device=radius.device if tensor else "cpu").detach()
     if radii.shape not in ((), (examples,)):
         raise ValueError(f"radius must be a number or {examples} numbers, got the shape {tuple(radii.shape)}")
     bad = radii[~((radii >= 0) & radii.isfinite())]

@@ -32,7 +32,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import ndtr, voigt_profile
 
-from orthobook._checks import finite_number, whole_number
+from orthobook._checks import finite_number, seeded, whole_number
 from orthobook.networks import DeepNetwork
 
 __all__ = [
@@ -349,11 +349,11 @@ def perturb_(net: DeepNetwork, delta: float, *, seed: int = 0) -> DeepNetwork:
         If δ or the seed is out of range.
     """
     delta = finite_number("delta", delta, least=0, below=1)
-    generator = torch.Generator().manual_seed(whole_number("seed", seed, least=0))
+    generator = seeded(seed)
     for name in net.block.orthogonal:
         stack = net.trunk[name]
         shape = (*stack.shape[:-2], stack.shape[-1], stack.shape[-1])
-        gaussian = torch.randn(shape, generator=generator, dtype=torch.float64)
+        gaussian = torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu")
         norms = torch.linalg.matrix_norm(gaussian, ord=2, keepdim=True)
         stack.add_(stack @ (delta * gaussian / norms).to(stack))
     return net

@@ -70,7 +70,7 @@ class FoldedSheet:
 
 def _signed_areas(places: Float[Tensor, "V 2"], cells: tuple[Cell, ...]) -> Float[Tensor, " C"]:
     """Return the area of each polygon, positive if it goes counter-clockwise."""
-    owner = torch.tensor([number for number, cell in enumerate(cells) for _ in cell])
+    owner = torch.tensor([number for number, cell in enumerate(cells) for _ in cell], device=places.device)
     first = places[[cell[0] for cell in cells]][owner]  # taken as the origin, so that small cells lose no digits
     here = places[[vertex for cell in cells for vertex in cell]] - first
     there = places[[vertex for cell in cells for vertex in (*cell[1:], cell[0])]] - first
@@ -158,7 +158,7 @@ def _checked(corners: Float[Tensor, "k 2"] | tuple[tuple[float, float], ...]) ->
         raise ValueError(f"corners must be at least three finite points, shape (k, 2), got {given.tolist()}")
     edges = given.roll(-1, dims=0) - given
     left = _cross(edges.unsqueeze(1), given - given.unsqueeze(1))  # (edge, corner), 0 at the edge's own two ends
-    start = torch.eye(len(given))
+    start = torch.eye(len(given), device="cpu")
     if not (left + start + start.roll(1, dims=1) > 0).all():
         raise ValueError(
             "corners must go counter-clockwise around a convex polygon, every other corner strictly to the left of "
@@ -199,7 +199,7 @@ class _Mesh:
         """Add the vertices where the line crosses edges, and replace creases among those by their parts."""
         if not made:
             return
-        a, b = torch.tensor(list(made)).T
+        a, b = torch.tensor(list(made), device="cpu").T
         share = (distances[a] / (distances[a] - distances[b])).unsqueeze(1)
         self.points, self.images = (
             torch.cat((places, places[a].lerp(places[b], share))) for places in (self.points, self.images)
@@ -215,9 +215,9 @@ class _Mesh:
             self.points,
             self.images,
             tuple(self.cells),
-            torch.tensor(list(self.creases), dtype=torch.int64).reshape(-1, 2),
-            torch.tensor(list(self.creases.values()), dtype=torch.int64),
-            torch.tensor(self.interior, dtype=torch.int64),
+            torch.tensor(list(self.creases), dtype=torch.int64, device="cpu").reshape(-1, 2),
+            torch.tensor(list(self.creases.values()), dtype=torch.int64, device="cpu"),
+            torch.tensor(self.interior, dtype=torch.int64, device="cpu"),
         )
 
 
@@ -262,7 +262,8 @@ def kawasaki(sheet: FoldedSheet) -> Float[Tensor, " I"]:
         for vertex, other in ((a, b), (b, a)):
             (x, y), (u, v) = places[vertex], places[other]
             directions[vertex].append(math.atan2(v - y, u - x))
-    return torch.tensor([_alternation(directions[v]) for v in sheet.interior.tolist()], dtype=torch.float64)
+    found = [_alternation(directions[v]) for v in sheet.interior.tolist()]
+    return torch.tensor(found, dtype=torch.float64, device="cpu")
 
 
 def _alternation(directions: list[float]) -> float:

@@ -132,7 +132,7 @@ def persistent_subspace(
     if len(x) == 0:
         raise ValueError("a persistent subspace needs at least one input, got none")
     frame = _frame(within, net.embed(x).shape[1:].numel())
-    basis = torch.eye(frame.shape[1])
+    basis = torch.eye(frame.shape[1], device="cpu")
     for J in jacobians(net, x, dtype=dtype):
         frame, basis = frame.to(J), basis.to(J)  # precision and place: once
         basis = basis @ _kept(J @ frame, basis, tolerance)
@@ -143,7 +143,7 @@ def persistent_subspace(
 
 def _frame(within: Float[Tensor, "n d"] | None, width: int) -> Float[Tensor, "n d"]:
     if within is None:
-        return torch.eye(width, dtype=torch.float64)
+        return torch.eye(width, dtype=torch.float64, device="cpu")
     what = f"shape {tuple(within.shape)}" if isinstance(within, Tensor) else repr(within)
     fits = isinstance(within, Tensor) and within.is_floating_point() and within.ndim == 2 and len(within) == width
     if not fits or not gram_defect(within).abs().sum() <= 1e-3:  # nor nan

@@ -66,8 +66,11 @@ def read_pages(site: Path) -> list[Path]:
 
 
 def visited_pages(site: Path) -> list[Path]:
-    """Return the pages to show in a browser: of those of a module's code, which are alike, the longest alone."""
-    read = read_pages(site)
+    """Return the pages to show in a browser: of those of a module's code, which are alike, the longest alone.
+
+    The page at the root only sends the reader on, and there is a test of that.
+    """
+    read = [page for page in read_pages(site) if page != site / "index.html"]
     code = [page for page in read if "_modules" in page.relative_to(site).parts]
     return [page for page in read if page not in code] + [max(code, key=lambda page: page.stat().st_size)]
 

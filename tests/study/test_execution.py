@@ -159,6 +159,38 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_is_an_error(tmp_path, monk
             execute(run(), checkpoint=path)
 
 
+def test_a_single_bit_that_flips_changes_no_result(tmp_path, monkeypatch):
+    """Of the bits of a checkpoint, one by one: it is refused, or what it belongs to is not there."""
+    wanted, path = outcome(execute(run())), tmp_path / "run.checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "with_bar", interrupt_at(5, signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            execute(run(), checkpoint=path)
+    whole, refused = path.read_bytes(), 0
+    for place in range(100, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = execute(run(), checkpoint=path)
+        except ValueError:
+            refused += 1
+        else:
+            assert outcome(found) == wanted
+    assert refused >= 30
+
+
+@pytest.mark.parametrize("damage", ["training", "milestones", "run"])
+def test_a_checkpoint_without_a_part_is_a_damaged_one(damage, tmp_path, monkeypatch):
+    path = tmp_path / "run.checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "with_bar", interrupt_at(5, signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            execute(run(), checkpoint=path)
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {damage: "nothing"}, path)
+    with pytest.raises(ValueError, match="is no checkpoint, or a damaged one"):
+        execute(run(), checkpoint=path)
+
+
 def test_a_checkpoint_that_cannot_be_written_costs_a_warning_not_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(execution, "CHECKPOINT_SECONDS", 0.0)
     (tmp_path / "file").write_text("in the way")

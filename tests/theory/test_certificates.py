@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_networks import BASELINES, EXACT, EXACT_DENSE, network, scatter_
 from torch import nn
+from torch.nn.utils import prune
 
 import orthobook as ob
 from orthobook.layers import activations
@@ -204,8 +205,88 @@ def test_a_linear_map_that_does_something_else_is_refused(part):
         ob.certified_radius(net, x)
     setattr(net, part, known)
     known.forward = lambda x: 3 * nn.Linear.forward(known, x)
-    with pytest.raises(ValueError, match=f"the {part} Linear has no proven Lipschitz bound"):
+    with pytest.raises(ValueError, match=f"the {part} Linear has a forward of its own"):
         ob.certified_radius(net, x)
+
+
+def hook(module, arguments, output=None):
+    return None
+
+
+WAYS = {
+    "a hook of the network": lambda net: net.register_forward_hook(hook),
+    "a hook of the embedding": lambda net: net.embedding.register_forward_hook(hook),
+    "a hook of the trunk": lambda net: net.trunk.register_forward_pre_hook(hook),
+    "pruning": lambda net: prune.random_unstructured(net.embedding, "weight", 0.5),
+    "a method of its own": lambda net: setattr(net, "embed", lambda x: 3 * net.embedding(x)),
+    "a trunk's method of its own": lambda net: setattr(net.trunk, "forward", lambda x: 3 * x),
+    "another trunk": lambda net: setattr(net, "trunk", nn.Sequential(net.trunk, nn.Tanh())),
+    "a trunk's subclass": lambda net: setattr(net.trunk, "__class__", type("Other", (ob.Trunk,), {})),
+    "a subclass": lambda net: setattr(net, "__class__", type("Other", (ob.DeepNetwork,), {"embed": lambda net, x: x})),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_network_that_may_compute_something_else_is_refused(way):
+    net = network("linear")
+    WAYS[way](net)
+    with pytest.raises(ValueError, match="Lipschitz bound"):
+        ob.certified_radius(net, torch.zeros(1, 20, dtype=torch.float64))
+    with pytest.raises(ValueError, match="Lipschitz bound"):
+        ob.lipschitz_bound(net)
+
+
+def test_a_hook_of_all_modules_is_refused():
+    net = network("linear")
+    handle = nn.modules.module.register_module_forward_hook(hook)
+    try:
+        with pytest.raises(ValueError, match="forward hooks for all modules"):
+            ob.lipschitz_bound(net)
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("part", ["embedding", "classifier", "trunk"])
+def test_parametrised_weights_count_as_they_are(part, generator):
+    """The same numbers as for a network that has what the parametrisation makes as its plain weights."""
+    plain, x = network("linear"), inputs(generator, 6, 20)
+    net = network("linear")
+    nn.utils.parametrize.register_parametrization(getattr(net, part), "weight", Tripled())
+    with torch.no_grad():
+        weight = plain.trunk["weight"] if part == "trunk" else getattr(plain, part).weight
+        weight *= 3
+    assert torch.equal(ob.certified_radius(net, x), ob.certified_radius(plain, x))
+    assert ob.lipschitz_bound(net) == ob.lipschitz_bound(plain)
+    assert nn.utils.parametrize.is_parametrized(getattr(net, part))
+
+
+class Tripled(nn.Module):
+    def forward(self, weight):
+        return 3 * weight
+
+
+def test_orthogonal_parametrisation_of_the_embedding_has_a_certificate(generator):
+    net, x = network("linear"), inputs(generator, 6, 20)
+    nn.utils.parametrizations.orthogonal(net.embedding)
+    radius = ob.certified_radius(net, x)
+    labels = net(x).argmax(1)
+    change = ob.attack(net, x, labels, 0.999 * radius, steps=40)
+    assert (radius > 0).all()
+    assert torch.equal(net(x + change).argmax(1), labels)
+
+
+def test_attacks_work_in_inference_mode(generator):
+    outside, x = network("shifted-fold"), inputs(generator, 6, 20)
+    labels = outside(x).argmax(1)
+    expected = ob.attack(outside, x, labels, 0.3), ob.smallest_perturbation(outside, x, labels, 3.0)
+    with torch.inference_mode():
+        for net in (outside, network("shifted-fold")):
+            found = (
+                ob.attack(net, x.clone(), labels.clone(), 0.3),
+                ob.smallest_perturbation(net, x.clone(), labels.clone(), 3.0),
+            )
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other)
 
 
 def test_a_network_that_does_something_else_is_refused():
