@@ -43,10 +43,13 @@ def finite_number(
     kind = "a positive finite number" if positive else "a finite number"
     kind += "" if least is None else f" of at least {least:g}"
     kind += "" if below == math.inf else f" and below {below:g}"
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of more than 308 digits
+        number = math.inf
     lowest = -math.inf if least is None else least
     if not math.isfinite(number) or (positive and number <= 0) or not lowest <= number < below:
-        raise ValueError(f"{name} must be {kind}, got {value!r}")
+        raise ValueError(f"{name} must be {kind}, got {value!r:.60}")
     return number
 
 

@@ -77,6 +77,17 @@ Answer in the cells that say `...`; the cell below each says what is still wrong
 {name}.ipynb, with all of its cells: the grader finds them again by marks that do not show.
 """
 
+# The checks are imported anew: what an answer has made of their names does not count.
+TESTED = """\
+import sys as _sys
+
+for _name in [_name for _name in _sys.modules if _name.startswith("orthobook.teaching")]:
+    del _sys.modules[_name]
+from orthobook.teaching import exercises as _exercises
+
+_verdict = {check}
+assert _verdict, _verdict"""
+
 NBGRADER = """\
 c = get_config()  # noqa: F821
 c.ClearSolutions.code_stub = {"python": ""}  # a cell without its solution shows what the exercise starts from
@@ -165,7 +176,7 @@ def assignment(name: str) -> NotebookNode | None:
     cells += [new_code_cell(code) for code in needed_code(chapter, exercises)]
     for exercise in exercises:
         solved = f"{exercise.starter}\n### BEGIN SOLUTION\n{exercise.answer}\n### END SOLUTION"
-        tested = f"_verdict = {exercise.check}\nassert _verdict, _verdict"
+        tested = TESTED.format(check=exercise.check.replace("ob.exercises.", "_exercises.", 1))
         cells.append(new_markdown_cell(_with_links_to_the_book(statement(exercise), name)))
         cells.append(_graded(new_code_cell(solved), exercise.label, solution=True))
         cells.append(_graded(new_code_cell(tested), f"{exercise.label}-check", points=POINTS, locked=True))

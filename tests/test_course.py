@@ -69,7 +69,7 @@ def test_the_grader_s_cells_define_no_name_of_the_assignment(name):
     for cell in cells:
         if "%pip" not in cell.source:
             tests[cell.metadata.get("nbgrader", {}).get("grade", False)] |= make_course.names_defined(cell.source)
-    assert tests[True] == {"_verdict"}
+    assert tests[True] == {"_exercises", "_name", "_sys", "_verdict"}
     assert not tests[True] & tests[False]
 
 
@@ -134,9 +134,18 @@ def test_what_has_no_plain_form_is_named(text):
         plain(text)
 
 
+CHEAT = """
+
+from orthobook.teaching.exercises import _self_checks
+ob.exercises.check = _self_checks.check = lambda *answer: True
+_self_checks.require = lambda condition, fault: None
+_verdict = True
+"""
+
+
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """Three students hand in an assignment: right, not answered, wrong."""
+    """Three students hand in an assignment: right, not answered, wrong with an attempt to overwrite the checks."""
     folder = tmp_path_factory.mktemp("course")
     make_course.make([ASSIGNED], folder)
     course = folder / "assignments"
@@ -155,6 +164,8 @@ def graded(tmp_path_factory):
     notebook = nbformat.read(course / "submitted" / "wrong" / ASSIGNED / f"{ASSIGNED}.ipynb", as_version=4)
     for cell in notebook.cells:
         cell.source = WRONG.get(cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source)
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.source += CHEAT
     nbformat.write(notebook, course / "submitted" / "wrong" / ASSIGNED / f"{ASSIGNED}.ipynb")
     return course
 
@@ -165,7 +176,7 @@ def test_what_is_released_has_no_solution(graded):
     answers = {c.metadata.nbgrader.grade_id: c.source.strip() for c in released.cells if "nbgrader" in c.metadata}
     for exercise in exercises:
         assert answers[exercise.label] == exercise.starter
-        assert exercise.check in answers[f"{exercise.label}-check"]
+        assert exercise.check.replace("ob.", "_") in answers[f"{exercise.label}-check"]
     assert "SOLUTION" not in "".join(cell.source for cell in released.cells)
 
 

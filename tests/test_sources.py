@@ -253,6 +253,14 @@ def another(content):
 damage = pytest.mark.parametrize("damaged", [truncated, emptied, page, another])
 
 
+def test_a_download_that_is_too_large_is_ended(source, server, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST", 5000)
+    server.replies[source.files[0]] = [bytes(1_000_000)]
+    with pytest.raises(ConnectionError, match="it sends more than the 5,000 bytes that a file may have"):
+        sources.read(source)
+    assert not [path for path in source.cache.rglob("*") if path.is_file()]
+
+
 @damage
 def test_corrupted_download_is_asked_for_again(source, server, small, first, damaged):
     server.replies[first].insert(0, damaged(small.files[first]))

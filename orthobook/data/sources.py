@@ -27,8 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import pooch
 from jaxtyping import UInt8
+from tqdm import tqdm
 
 __all__ = ["ARRAYS", "SOURCES", "IdxFiles", "RecordArchive", "Source", "parse_idx", "parse_records", "read"]
+
+LARGEST = 1 << 30
+"""Bytes that a file to download may have; the largest known has 170 MB."""
 
 # Names of the four arrays of a data set; uint8, images (N, height, width) or (N, colours, height, width), labels (N,).
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -286,13 +290,33 @@ def _download(source: Source) -> None:
         _download_file(source, file, digest, [f"{address.rstrip('/')}/{file}" for address in addresses])
 
 
+class _Bar(tqdm):
+    """The progress bar of a download, which ends one that is too long."""
+
+    received: float = 0.0
+
+    def __bool__(self) -> bool:
+        return True  # a bar without a total would be none
+
+    def update(self, n: float | None = 1) -> bool | None:
+        self.received += n or 0
+        if self.received > LARGEST:
+            raise OSError(f"it sends more than the {LARGEST:,} bytes that a file may have")
+        return super().update(n)
+
+    def reset(self, total: float | None = None) -> None:
+        self.received = 0.0
+        super().reset(total)
+
+
 def _download_file(source: Source, file: str, digest: str, addresses: Sequence[str]) -> None:
     """Bring a file into the source's cache from the first address that has it."""
-    downloader = pooch.HTTPDownloader(progressbar=True)
     failures: dict[str, str] = {}  # what happened last at each address
     for address in [*addresses, *addresses]:
         try:
-            pooch.retrieve(address, f"sha256:{digest}", fname=file, path=source.cache, downloader=downloader)
+            with _Bar(unit="B", unit_scale=True, desc=file) as bar:
+                downloader = pooch.HTTPDownloader(progressbar=bar)  # which waits for half a minute of silence at most
+                pooch.retrieve(address, f"sha256:{digest}", fname=file, path=source.cache, downloader=downloader)
             return
         except (OSError, ValueError) as error:  # no connection, no room or no permission; a wrong hash
             failures[address] = f"could not download {address} to {source.cache}: {error}\n"

@@ -225,8 +225,12 @@ def number(name: str, value: object) -> float:
         require(value.numel() == 1, f"{name} has the shape {tuple(value.shape)}; one number is needed")
         value = value.item()
     require(isinstance(value, Real) and not isinstance(value, bool), f"{name} is {_shown(value)}; a number is needed")
-    require(math.isfinite(value), f"{name} is {value}; a finite number is needed")  # type: ignore[arg-type]
-    return float(value)  # type: ignore[arg-type]
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number of more than 308 digits
+        raise NotYet(f"{name} is too large for a number of double precision") from None
+    require(math.isfinite(found), f"{name} is {value}; a finite number is needed")
+    return found
 
 
 def whole(name: str, value: object) -> int:
