@@ -21,6 +21,7 @@ from concurrent.futures import (
     wait,
 )
 from multiprocessing.context import BaseContext
+from pathlib import Path
 
 from orthobook.study import execution
 from orthobook.study.provenance import birth_certificate
@@ -103,6 +104,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 def _context() -> BaseContext:
     """Return a way to start processes: forking this one, which may have run torch's threads, might hang."""
+    main = sys.modules["__main__"]
+    if not Path(getattr(main, "__file__", None) or ".").exists():
+        del main.__file__  # "<stdin>": the processes would look for a file of that name
     if sys.platform != "linux":  # elsewhere what torch loads may not survive a fork
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -193,6 +193,14 @@ def test_a_script_without_a_guard_is_told_so_and_nothing_is_stored(tmp_path):
     assert (tmp_path / "store.jsonl").read_text() == ""
 
 
+def test_a_program_from_standard_input_may_sweep(tmp_path):
+    """It has no file that processes could import, so it needs no guard either."""
+    words = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True, "timeout": 100}
+    done = subprocess.run([sys.executable, "-"], input=UNGUARDED, **words)
+    assert done.returncode == 0, done.stderr
+    assert len(Store(tmp_path / "store.jsonl").records()) == 1
+
+
 def test_runs_that_another_sweep_has_finished_meanwhile_are_left_out(tmp_path):
     store, runs = Store(tmp_path / "store.jsonl"), [run(depth=depth) for depth in (1, 2, 3)]
     made = sweep(runs, store, workers=1, progress=False)
