@@ -184,6 +184,10 @@ class Training(Iterator[Measurement]):
         if not isinstance(data, Dataset):
             raise ValueError(f"train needs a Dataset, such as ob.load returns, got {type(data).__name__}")
         _check_fits(net, data.train)
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise ValueError("there is nothing to train: all parameters of the network are frozen")
+        if any(parameter.is_inference() for parameter in net.parameters()):
+            raise ValueError("a network that was made in torch.inference_mode() cannot be trained; make it outside")
         examples = len(data.train)
         if config.batch_size > examples:
             raise ValueError(f"batch_size must be at most the {examples} training examples, got {config.batch_size}")
@@ -196,6 +200,7 @@ class Training(Iterator[Measurement]):
         self._batches = _batches(examples, config)
         self._within_step = False
 
+    @torch.inference_mode(False)  # whatever the caller is in
     def __next__(self) -> Measurement:
         if len(self.history) == self.config.steps:
             raise StopIteration
@@ -297,6 +302,7 @@ def _optimiser(net: DeepNetwork, config: TrainingConfig) -> torch.optim.Optimize
     return torch.optim.Adam(groups, fused=net.device.type in ("cpu", "cuda"))  # elsewhere it is not there, or new
 
 
+@torch.enable_grad()
 def _gradient(
     net: DeepNetwork,
     images: Float[Tensor, "batch inputs"],
@@ -325,6 +331,8 @@ def _batches(examples: int, config: TrainingConfig) -> Iterator[Int[Tensor, " ba
 
 
 def _check_fits(net: DeepNetwork, split: Split) -> None:
+    if not isinstance(net, DeepNetwork):
+        raise ValueError(f"net must be a DeepNetwork, as ob.build returns, got {type(net).__name__}")
     if not isinstance(split, Split):
         raise ValueError(f"a Split is needed, such as data.test, got {type(split).__name__}")
     if split.images.shape[1:] != (net.inputs,):

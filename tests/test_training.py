@@ -1,5 +1,6 @@
 """Training learns, repeats to the bit, keeps what its mode promises, and always leaves a usable network."""
 
+import contextlib
 import math
 import pickle
 
@@ -325,3 +326,35 @@ def test_a_training_of_another_architecture_is_refused():
     state = one.state_dict()
     with pytest.raises(ValueError, match="the saved training has 4 steps, more than 3"):
         one.load_state_dict(state | {"history": state["history"] * 4})
+
+
+def test_a_caller_s_modes_change_no_training():
+    data, config = ob.load("fashion-mnist-small"), ob.TrainingConfig(steps=4, batch_size=8)
+
+    def trained(context):
+        net = ob.build("shifted-fold", depth=2, width=4, inputs=784, classes=10)
+        with context:
+            return [m.loss for m in ob.train(net, data, config, progress=False)], net.trunk["weight"].detach().clone()
+
+    expected = trained(contextlib.nullcontext())
+    for context in (torch.no_grad(), torch.inference_mode()):
+        losses, weight = trained(context)
+        assert losses == expected[0]
+        assert torch.equal(weight, expected[1])
+
+
+def test_what_cannot_be_trained_says_so():
+    data, config = ob.load("fashion-mnist-small"), ob.TrainingConfig(steps=4, batch_size=8)
+    with torch.inference_mode():
+        made_inside = ob.build("linear", depth=2, width=4, inputs=784, classes=10)
+    frozen = ob.build("linear", depth=2, width=4, inputs=784, classes=10).requires_grad_(False)
+    foreign = torch.nn.Linear(784, 10)
+    for net, message in (
+        (frozen, "nothing to train: all parameters"),
+        (made_inside, r"made in torch\.inference_mode\(\) cannot be trained"),
+        (foreign, r"net must be a DeepNetwork, as ob\.build returns, got Linear"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ob.train(net, data, config)
+    with pytest.raises(ValueError, match=r"net must be a DeepNetwork, as ob\.build returns, got Linear"):
+        ob.evaluate(foreign, data.test)
