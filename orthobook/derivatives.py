@@ -152,11 +152,6 @@ def jacobian(net: Map, x: Inputs, *, dtype: torch.dtype | None = None) -> Float[
     inputs' precision, one input at a time as a batch of one and in the mode that the module is in: the time grows with
     the number of outputs, the memory with that of the entries of J. The result is on the CPU, in float64 unless
     ``dtype`` says otherwise. ValueError if a map returns no tensor that depends differentiably on its input.
-
-    Examples
-    --------
-    >>> singular_values(torch.nn.Hardtanh(), torch.tensor([[0.5, 2.0]]))
-    tensor([[1., 0.]], dtype=torch.float64)
     """
     if not isinstance(net, DeepNetwork | Trunk):
         return _of_any_map(net, x, dtype)
@@ -179,6 +174,11 @@ def singular_values(net: Map, x: Inputs, *, dtype: torch.dtype | None = None) ->
 
     Arguments and errors as in :func:`jacobian`; ValueError, too, if a Jacobian is not finite. The decomposition runs in
     the Jacobian's precision.
+
+    Examples
+    --------
+    >>> singular_values(torch.nn.Hardtanh(), torch.tensor([[0.5, 2.0]]))
+    tensor([[1., 0.]], dtype=torch.float64)
     """
     return _spectrum(jacobian(net, x, dtype=dtype))
 

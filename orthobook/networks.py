@@ -344,12 +344,7 @@ class Trunk(nn.ParameterDict):
     @property
     def _identity(self) -> str:
         """What a state must have been made for: the kind of layer with its options, depth and width."""
-        options = {f.name: getattr(self.block, f.name) for f in fields(self.block)}
-        plain = {
-            name: value if isinstance(value, str | Real | None) else getattr(value, "name", type(value).__name__)
-            for name, value in options.items()
-        }
-        words = ", ".join(f"{name}={value!r}" for name, value in plain.items())
+        words = ", ".join(f"{of.name}={_word(getattr(self.block, of.name))}" for of in fields(self.block))
         return f"{type(self.block).__name__}({words}), depth={self.depth}, width={self.width}"
 
     def get_extra_state(self) -> Tensor:
@@ -522,6 +517,13 @@ class DeepNetwork(nn.Module):
         if isinstance(self.trunk, Trunk):  # before the embedding is loaded
             self.trunk._check_state(state_dict, f"{prefix}trunk.")
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _word(value: object) -> str:
+    """Return a word for an option's value, the same for equal numbers of any type."""
+    if isinstance(value, Real):
+        return repr(float(value))
+    return str(value) if isinstance(value, str | None) else getattr(value, "name", type(value).__name__)
 
 
 def _shape(inputs: int | Shape) -> Shape:

@@ -260,6 +260,13 @@ def test_a_state_knows_whose_it_is(before):
     assert torch.equal(net.embedding.weight, other.embedding.weight)
 
 
+@pytest.mark.parametrize("threshold", [2, 2.0, np.float32(2), np.int64(2)], ids=lambda value: type(value).__name__)
+def test_equal_options_make_the_same_trunk(threshold):
+    one, other = (ob.Trunk("shifted-fold", depth=2, width=4, threshold=value) for value in (threshold, 2.0))
+    assert one.block == other.block
+    other.load_state_dict(one.state_dict())
+
+
 @pytest.mark.parametrize("architecture", ob.architectures())
 def test_parameters_are_contiguous(architecture, generator):
     """As optimisers that make one vector of them and formats that store them need it, at the start and after a step."""

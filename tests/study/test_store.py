@@ -34,7 +34,7 @@ def test_a_store_sees_what_others_append(tmp_path):
     assert one.records() == other.records() == [record(depth=1), record(depth=2)]
 
 
-@pytest.mark.parametrize("kept", [1, 20, 60])
+@pytest.mark.parametrize("kept", [1, 20, 60, -1])
 def test_a_line_that_is_cut_off_is_no_record_and_gives_way(kept, tmp_path):
     store = Store(tmp_path / "store.jsonl")
     store.append(record(depth=1))
